@@ -1,0 +1,1 @@
+"""neurocodec: a neural image codec."""

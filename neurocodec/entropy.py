@@ -1,0 +1,127 @@
+"""Integer symbols and table numbers <-> bytes. The only user of the entropy coder (constriction).
+
+A table is a probability mass function over the symbols -R .. R and one escape, in integers that sum
+to 2**20. Symbols are grouped by their table (one stable sort), and each group is coded with its
+table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
+the groups. FORMAT.md, "Entropy coding", is the normative text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from neurocodec.errors import FormatError
+
+PRECISION = 20  # bits: the frequencies of a table sum to 2**20, exact in float32
+EXCESS_BITS = 15  # an escaped symbol is R + 1 + excess in magnitude, and excess < 2**15
+
+Symbols = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Frozen probability tables; table i has 2 * radius[i] + 2 frequencies, the escape last."""
+
+    frequencies: NDArray[np.int32]  # all tables, one behind the other
+    radius: NDArray[np.int32]  # (T,)
+    _models: dict[int, constriction.stream.model.Categorical] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def row(self, table: int) -> NDArray[np.int32]:
+        """The frequencies of one table."""
+        ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)
+        start = int(ends[table - 1]) if table else 0
+        return self.frequencies[start : int(ends[table])]
+
+    def model(self, table: int) -> constriction.stream.model.Categorical:
+        """The coder's model of one table, made at first use."""
+        if table not in self._models:
+            # Exact in float32, and the coder turns it into its own 24-bit integers with elementary
+            # operations in a fixed order: the same on every machine.
+            probabilities = self.row(table).astype(np.float32) / np.float32(1 << PRECISION)
+            self._models[table] = constriction.stream.model.Categorical(probabilities, perfect=False)
+        return self._models[table]
+
+
+class Encoder:
+    """Codes arrays of symbols one behind the other into one string of bytes."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def push(self, symbols: Symbols, table: NDArray[np.uint8] | Symbols, tables: Tables) -> None:
+        """Code symbols (N,) int32 with the tables numbered in table (N,)."""
+        order, groups = _groups(table, len(tables.radius))
+        ordered = symbols[order]
+        for number, start, end in groups:
+            radius = int(tables.radius[number])
+            values = ordered[start:end]
+            inside = np.abs(values) <= radius
+            coded = np.where(inside, values + radius, 2 * radius + 1).astype(np.int32)
+            self._coder.encode(coded, tables.model(number))
+            if not inside.all():
+                self._push_excess(values[~inside], radius)
+
+    def _push_excess(self, values: Symbols, radius: int) -> None:
+        excess = np.abs(values) - radius - 1
+        if excess.max() >= 1 << EXCESS_BITS:
+            raise ValueError(f"a symbol of {np.abs(values).max()} is beyond what the format can hold")
+        code = (excess * 2 + (values < 0)).astype(np.int32)
+        self._coder.encode(code, constriction.stream.model.Uniform(2 << EXCESS_BITS))
+
+    def finish(self) -> bytes:
+        """The bytes of everything pushed, in 32-bit little-endian words."""
+        return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class Decoder:
+    """The inverse of :class:`Encoder`, pulling in the same order.
+
+    Damaged bytes give wrong symbols but never ones outside the limits, and never an error other
+    than FormatError: it is the container's checksum that finds damage.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4:
+            raise FormatError(f"the latents are {len(data)} bytes long, not a multiple of 4.")
+        self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+
+    def pull(self, table: NDArray[np.uint8] | Symbols, tables: Tables) -> Symbols:
+        """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
+        order, groups = _groups(table, len(tables.radius))
+        ordered = np.empty(len(order), np.int32)
+        try:
+            for number, start, end in groups:
+                radius = int(tables.radius[number])
+                coded = self._coder.decode(tables.model(number), end - start)
+                values = coded - radius
+                escaped = np.flatnonzero(coded == 2 * radius + 1)
+                if len(escaped):
+                    values[escaped] = self._pull_excess(len(escaped), radius)
+                ordered[start:end] = values
+        except (AssertionError, ValueError) as error:  # what constriction raises for impossible data
+            raise FormatError(f"the latents do not decode: {error}") from error
+        symbols = np.empty_like(ordered)
+        symbols[order] = ordered
+        return symbols
+
+    def _pull_excess(self, count: int, radius: int) -> Symbols:
+        code = self._coder.decode(constriction.stream.model.Uniform(2 << EXCESS_BITS), count)
+        magnitude = (code >> 1) + radius + 1
+        return np.where(code & 1, -magnitude, magnitude).astype(np.int32)
+
+
+def _groups(
+    table: NDArray[np.uint8] | Symbols, tables: int
+) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
+    """The stable order that sorts by table, and (table, start, end) of each group in it."""
+    order = np.argsort(table, kind="stable")  # radix sort for 8 and 16 bits
+    ends = np.cumsum(np.bincount(table, minlength=tables))
+    starts = np.concatenate([[0], ends[:-1]])
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    return order, [(n, start, end) for n, (start, end) in enumerate(spans) if end > start]

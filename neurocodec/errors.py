@@ -1,0 +1,30 @@
+"""What can go wrong, as a tree. Only ``cli`` turns these into messages and exit codes.
+
+    NeurocodecError
+    ├── ImageError      a picture that cannot be read, written or represented
+    ├── FormatError     bytes that are not a whole, undamaged neurocodec file
+    ├── WeightsError    a model that is unknown, missing or not the one that was asked for
+    └── TrainingError   a training run that cannot start, go on or be exported
+"""
+
+from __future__ import annotations
+
+
+class NeurocodecError(Exception):
+    """The base of every error this package raises on purpose: one sentence and a way out."""
+
+
+class ImageError(NeurocodecError):
+    """A picture that cannot be read, written or represented by this codec."""
+
+
+class FormatError(NeurocodecError):
+    """Bytes that are not a whole, undamaged neurocodec file."""
+
+
+class WeightsError(NeurocodecError):
+    """A model that is unknown, missing, or not the one that was asked for."""
+
+
+class TrainingError(NeurocodecError):
+    """A training run that cannot start, go on or be exported."""

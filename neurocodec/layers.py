@@ -1,0 +1,83 @@
+"""The three layers everything is built from, and the moves between resolutions.
+
+All tensors are channels-last, (B, H, W, C): a 1x1 convolution is then a plain matrix product, which
+is the fastest thing a CPU does, and the only product that the exact path (``fixedpoint``) allows.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution, (..., C_in) -> (..., C_out), with an optional leaky ReLU behind it."""
+
+    def __init__(self, c_in: int, c_out: int, activation: bool = False, gain: float = 1.0) -> None:
+        super().__init__()
+        self.activation = activation
+        self.weight = nn.Parameter(torch.randn(c_out, c_in) * gain * c_in**-0.5)
+        self.bias = nn.Parameter(torch.zeros(c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.linear(x, self.weight, self.bias)
+        return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
+
+
+class Depthwise(nn.Module):
+    """A 3x3 convolution of each channel with itself, zero padding, (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        weight = torch.randn(channels, 1, 3, 3) * 0.1
+        weight[:, :, 1, 1] += 0.7
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The permuted view is what torch calls channels_last: no copy in, none out.
+        x = x.permute(0, 3, 1, 2)
+        x = F.conv2d(x, self.weight, self.bias, padding=1, groups=x.shape[1])
+        return x.permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """Two residual branches: one looks at the neighbours, one mixes the channels.
+
+        x ──┬── pw, lrelu ── dw3x3 ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
+            └───────────────────────────────┘   └─────────────────────────────────────┘
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            Pointwise(channels, channels, activation=True),
+            Depthwise(channels),
+            Pointwise(channels, channels, gain=0.1),  # near zero: a new block starts as identity
+        )
+        self.mix = nn.Sequential(
+            Pointwise(channels, 2 * channels, activation=True),
+            Pointwise(2 * channels, channels, gain=0.1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.look(x)
+        x = x + self.mix(x)
+        return x
+
+
+def space_to_depth(x: Tensor, r: int) -> Tensor:
+    """(B, H, W, C) -> (B, H/r, W/r, r*r*C): every r x r patch becomes one position."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // r, r, w // r, r, c).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h // r, w // r, r * r * c)
+
+
+def depth_to_space(x: Tensor, r: int) -> Tensor:
+    """(B, H, W, r*r*C) -> (B, H*r, W*r, C): the inverse of :func:`space_to_depth`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, r, r, c // (r * r)).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h * r, w * r, c // (r * r))

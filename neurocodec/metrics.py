@@ -1,0 +1,40 @@
+"""The one definition of each measure. Pictures are (H, W, 3) uint8, as decoded: never float."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+MS_SSIM_SMALLEST = 161  # pixels: five scales of an 11 pixel window
+
+
+def bits_per_pixel(bytes_on_disk: int, width: int, height: int) -> float:
+    """Bytes of the whole file times 8, over the pixels of the original."""
+    return bytes_on_disk * 8 / (width * height)
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels; inf for equal pictures."""
+    mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
+
+
+def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """MS-SSIM in [0, 1] over RGB (Wang, Simoncelli, Bovik 2003, as in pytorch-msssim).
+
+    Raises ValueError for pictures with a side under 161 pixels, where it is not defined.
+    """
+    from pytorch_msssim import ms_ssim as pytorch_ms_ssim  # an extra: train, bench or test
+
+    if min(a.shape[:2]) < MS_SSIM_SMALLEST:
+        raise ValueError(f"MS-SSIM needs sides of at least {MS_SSIM_SMALLEST} pixels: {a.shape[:2]}")
+    x, y = (torch.from_numpy(v).permute(2, 0, 1)[None].float() for v in (a, b))
+    return float(pytorch_ms_ssim(x, y, data_range=255.0))
+
+
+def decibels(similarity: float) -> float:
+    """MS-SSIM on the scale that rate-distortion curves use: -10 log10(1 - MS-SSIM)."""
+    return -10 * math.log10(max(1 - similarity, 1e-12))

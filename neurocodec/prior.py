@@ -1,0 +1,106 @@
+"""The prior P(y | z, q): from decoded symbols to a mean and a probability table for each latent.
+
+Everything here is written once and runs twice: in float while training, and in exact arithmetic in
+the codec, where ``fixedpoint.make_exact`` has replaced the leaves (``Pointwise``, ``Depthwise``,
+``QualityTable``, ``ToTable``) by their fixed-point twins. So this module may only add, concatenate
+and reshape between its leaves.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neurocodec.layers import Block, Pointwise, depth_to_space
+
+SCALE_MIN = 0.11  # standard deviation of table 0, in quantization steps
+SCALE_OCTAVE = 6  # tables per factor of two: table i has standard deviation 0.11 * 2 ** (i / 6)
+TABLES = 64
+
+
+class QualityTable(nn.Module):
+    """A learned vector per quality anchor, interpolated linearly between anchors."""
+
+    def __init__(self, anchors: int, channels: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(anchors, channels))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """t (B,) in [0, anchors - 1] -> (B, 1, 1, C)."""
+        return lerp(self.table, t)
+
+
+def lerp(table: Tensor, t: Tensor) -> Tensor:
+    """Rows of table (A, C) at the fractional row numbers t (B,) -> (B, 1, 1, C)."""
+    low = t.floor().clamp(0, table.shape[0] - 2)
+    f = (t - low)[:, None].to(table.dtype)
+    i = low.long()
+    return (table[i] * (1 - f) + table[i + 1] * f)[:, None, None, :]
+
+
+class ToTable(nn.Module):
+    """Raw network output (..., 2M) -> mean (..., M) in steps, table number (..., M), not rounded."""
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        mean, table = raw.chunk(2, dim=-1)
+        return mean, table * 8 + 16
+
+
+class HyperSynthesis(nn.Module):
+    """h_s: z_hat (B, H/64, W/64, Z) -> psi (B, H/16, W/16, N), features for both context steps."""
+
+    def __init__(self, latents: int, width: int, anchors: int) -> None:
+        super().__init__()
+        self.enter = Pointwise(latents, width)
+        self.quality_64 = QualityTable(anchors, width)
+        self.block_64 = Block(width)
+        self.up_32 = Pointwise(width, 4 * width, activation=True)
+        self.block_32 = Block(width)
+        self.up_16 = Pointwise(width, 4 * width, activation=True)
+        self.quality_16 = QualityTable(anchors, width)
+        self.block_16 = Block(width)
+
+    def forward(self, z_hat: Tensor, t: Tensor) -> Tensor:
+        x = self.enter(z_hat) + self.quality_64(t)  # (B, H/64, W/64, N)
+        x = self.block_64(x)
+        x = self.block_32(depth_to_space(self.up_32(x), 2))  # (B, H/32, W/32, N)
+        x = depth_to_space(self.up_16(x), 2) + self.quality_16(t)  # (B, H/16, W/16, N)
+        psi: Tensor = self.block_16(x)
+        return psi
+
+
+class Context(nn.Module):
+    """Two steps over a checkerboard of space and channels.
+
+    Step 1 codes the first half of the channels on the even colour and the second half on the odd
+    colour, given psi. Step 2 codes the rest, given psi and what step 1 decoded.
+    """
+
+    def __init__(self, latents: int, hyper_width: int, width: int) -> None:
+        super().__init__()
+        self.head_1 = nn.Sequential(
+            Pointwise(hyper_width, width, activation=True),
+            Pointwise(width, 2 * latents, gain=0.1),
+            ToTable(),
+        )
+        self.join = Pointwise(hyper_width + latents, width)
+        self.block = Block(width)
+        self.head_2 = nn.Sequential(Pointwise(width, 2 * latents, gain=0.1), ToTable())
+
+    def step_1(self, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """psi -> mean, table (B, H/16, W/16, M); valid where :func:`step_1_mask` is true."""
+        mean, table = self.head_1(psi)
+        return mean, table
+
+    def step_2(self, psi: Tensor, y_hat_1: Tensor) -> tuple[Tensor, Tensor]:
+        """psi, y_hat (zero where not of step 1) -> mean, table; valid where the mask is false."""
+        x = self.join(torch.cat([psi, y_hat_1], dim=-1))
+        mean, table = self.head_2(self.block(x))
+        return mean, table
+
+
+def step_1_mask(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    """(H/16, W/16, M), true where the latent belongs to step 1."""
+    colour = (torch.arange(height)[:, None] + torch.arange(width)[None, :]) % 2 == 0
+    first = torch.arange(channels) < channels // 2
+    return (colour[:, :, None] == first).to(device)

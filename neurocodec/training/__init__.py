@@ -1,0 +1,1 @@
+"""Training: data, objective, loop and export. Imports the codec, never the reverse."""

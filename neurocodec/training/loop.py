@@ -1,0 +1,247 @@
+"""The training loop: resumable at any step, on a CPU, a GPU, or several under torchrun."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from neurocodec.errors import TrainingError
+from neurocodec.model import Config
+from neurocodec.training.data import load_folder, random_batch
+from neurocodec.training.init import klt_init
+from neurocodec.training.objective import TrainingModel, loss_of
+from neurocodec.training.recipe import phase_at
+from neurocodec.training.validation import validate
+
+CLIP_NORM = 1.0
+EMA_HORIZON = 1000  # steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose; stored in the checkpoint, and only the number of steps may change."""
+
+    tune: str = "ms-ssim"
+    steps: int = 20_000
+    batch: int = 8  # pictures per step and process
+    patch: int = 256  # pixels
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+    validate_minutes: float = 20.0
+
+
+class Run:
+    """One training run in one process: model, optimizers, averages, and the files they live in."""
+
+    def __init__(self, folder: Path, settings: Settings, config: Config, device: torch.device):
+        self.folder, self.settings, self.device = folder, settings, device
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        torch.manual_seed(settings.seed)
+        self.model = TrainingModel(config).to(device)
+        self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
+        self.optimizers = make_optimizers(self.model)
+        self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
+        torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
+        self.step = 0
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint beside its name and rename: a stop in the middle loses nothing."""
+        state: dict[str, Any] = {
+            "config": asdict(self.model.networks.config),
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_random"] = torch.cuda.get_rng_state(self.device)
+        beside = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, beside)
+        beside.replace(self.checkpoint)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self.rank == 0:
+            self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["random"])
+            if "cuda_random" in state and self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_random"], self.device)
+        else:
+            self.generator.manual_seed(self.settings.seed * 1000 + self.rank + self.step)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        weight = max(1 / EMA_HORIZON, 9 / (10 + self.step))
+        theirs, ours = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(theirs, ours, weight)
+
+
+def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """AdamW for all; decay only where a weight is a matrix."""
+    return [torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run, on the CPU. Raises TrainingError when there is none to read."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise TrainingError(f"{folder}: no checkpoint.pt here; `neurocodec train` makes one.")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def train(
+    pictures: Path,
+    out: Path,
+    settings: Settings,
+    valid: Path | None = None,
+    device: torch.device | None = None,
+    config: Config | None = None,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Train until settings.steps, going on from `out` when a checkpoint is there.
+
+    pictures and valid are folders of pictures; out receives checkpoint.pt, metrics.csv and
+    validation.csv. Returns the checkpoint's path. Raises TrainingError.
+    """
+    with process_group():
+        if device is None:
+            local = int(os.environ.get("LOCAL_RANK", 0))
+            device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+        out.mkdir(parents=True, exist_ok=True)
+        state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
+        if state is not None:
+            config = Config(**state["config"])
+            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed")}
+            if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
+                raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
+        run = Run(out, settings, config or Config(), device)
+        crops = load_folder(pictures, settings.patch, device)
+        held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
+        if state is not None:
+            run.load(state)
+            report(f"going on from step {run.step} of {settings.steps}")
+        else:
+            sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator)
+            klt_init(run.model.networks, sample.cpu())
+            run.average.load_state_dict(run.model.state_dict())
+        loop(run, crops, held_out, report if run.rank == 0 else lambda line: None)
+    return run.checkpoint
+
+
+def loop(
+    run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]
+) -> None:
+    """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
+    settings, anchors = run.settings, run.model.networks.config.anchors
+    model: nn.Module = DistributedDataParallel(run.model) if dist.is_initialized() else run.model
+    model.train()
+    stopped = stop_flag()
+    sums: dict[str, float] = {}
+    count, first, started = 0, run.step, time.monotonic()
+    logged = saved = validated = started
+    while run.step < settings.steps and not stopped():
+        phase, inside, length = phase_at(settings.tune, run.step, settings.steps)
+        rate = phase.rate_at(inside, length)
+        x = random_batch(crops, settings.batch, settings.patch, run.generator)
+        t = torch.rand(settings.batch, generator=run.generator).to(run.device) * (anchors - 1)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            loss, parts = loss_of(model, x, t, phase.distortion, anchors)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
+        for optimizer in run.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            # One bad batch may not end a run of days: it is left out.
+            if torch.isfinite(norm):
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        run.step += 1
+        run.update_average()
+        count += 1
+        for key, value in (parts | {"norm": float(norm)}).items():
+            sums[key] = sums.get(key, 0.0) + value
+
+        now = time.monotonic()
+        if now - logged >= 60 or run.step == settings.steps:
+            means = {key: round(value / count, 5) for key, value in sums.items()}
+            pace = (now - started) / (run.step - first)
+            left = pace * (settings.steps - run.step) / 60
+            append(run.folder / "metrics.csv", {"step": run.step, "phase": phase.name, "rate": rate} | means)
+            shown = " ".join(f"{k} {v:.4g}" for k, v in means.items())
+            report(f"step {run.step}/{settings.steps} {phase.name} {shown} | {pace:.3f} s a step, {left:.0f} min left")
+            sums, count, logged = {}, 0, now
+        if run.rank == 0 and now - saved >= 60 * settings.checkpoint_minutes:
+            run.save()
+            saved = now
+        due = now - validated >= 60 * settings.validate_minutes or run.step == settings.steps
+        if run.rank == 0 and held_out and due:
+            for row in validate(run.average, held_out):
+                append(run.folder / "validation.csv", {"step": run.step} | row)
+                report(" ".join(f"{k} {v}" for k, v in row.items()))
+            validated = time.monotonic()
+    if run.rank == 0:
+        run.save()
+        report(f"checkpoint at step {run.step}: {run.checkpoint}")
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """One more line of a CSV file, with its header when the file is new."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def stop_flag() -> Callable[[], bool]:
+    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint."""
+    seen: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, frame: seen.append(n))
+    return lambda: bool(seen)
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """The process group of torchrun, when it started us."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def describe(folder: Path) -> str:
+    """What a run did, as JSON, for a model card."""
+    state = read_checkpoint(folder)
+    return json.dumps({"step": state["step"], "settings": state["settings"]}, indent=2)

@@ -1,0 +1,143 @@
+"""The loss: rate + lambda * distortion, which is -ELBO of the VAE up to constants.
+
+Rate is measured on latents with uniform noise (the posterior), distortion on latents rounded
+straight-through (what the decoder will really see). Minnen & Singh 2020, "Channel-wise
+autoregressive entropy models", section 4, measures this mix as the best of the simple ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from pytorch_msssim import ms_ssim
+from torch import Tensor, nn
+
+from neurocodec.model import Config, Networks
+from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, step_1_mask
+
+LAMBDA_MIN, LAMBDA_MAX = 0.0003, 0.1  # of anchor 0 and of the last, on 255^2 * MSE
+MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 * MSE
+
+
+def lambda_at(t: Tensor, anchors: int) -> Tensor:
+    """The Lagrange multiplier of quality position t, log-spaced between the anchors."""
+    ratio = torch.tensor(LAMBDA_MAX / LAMBDA_MIN, device=t.device)
+    return LAMBDA_MIN * ratio ** (t / (anchors - 1))
+
+
+class FactorizedPrior(nn.Module):
+    """p(z | q): a mixture of logistics for each channel and quality anchor, no spatial context."""
+
+    MIXTURES = 3
+
+    def __init__(self, anchors: int, channels: int) -> None:
+        super().__init__()
+        shape = (anchors, channels, self.MIXTURES)
+        self.logits = nn.Parameter(torch.zeros(shape))
+        self.means = nn.Parameter(torch.linspace(-2, 2, self.MIXTURES).expand(shape).clone())
+        self.log_scales = nn.Parameter(torch.zeros(shape))
+
+    def pmf(self, z: Tensor, anchor: Tensor) -> Tensor:
+        """P(z - 1/2 < Z < z + 1/2) for z (B, ..., C) and anchor (B,), same shape as z."""
+        shape = (len(anchor), *[1] * (z.dim() - 2), z.shape[-1], self.MIXTURES)
+        weights = self.logits[anchor].softmax(-1).view(shape)
+        scales = self.log_scales[anchor].clamp(-4, 6).exp().view(shape)
+        # Both cdf values are taken in the lower tail, where floats are dense.
+        low = -(z[..., None] - self.means[anchor].view(shape)).abs()
+        upper = torch.sigmoid((low + 0.5) / scales)
+        lower = torch.sigmoid((low - 0.5) / scales)
+        return ((upper - lower) * weights).sum(-1)
+
+
+class TrainingModel(nn.Module):
+    """The networks and the prior of z: everything with a gradient.
+
+    In training mode the rate is that of noisy latents; in eval mode it is that of rounded ones and
+    rounded table numbers, which is what the entropy coder will spend.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.networks = Networks(config)
+        self.z_prior = FactorizedPrior(config.anchors, config.hyper_latents)
+
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, H, W, 3) in [0, 1], t (B,) -> x_hat, bits of y (B,), bits of z (B,)."""
+        n = self.networks
+        y = n.g_a(x, t).float()
+        z = n.h_a(y, t).float()
+        anchor = t.round().long()
+        bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
+        psi = n.h_s(round_ste(z), t)
+        first = step_1_mask(y.shape[1], y.shape[2], y.shape[3], y.device)
+        with torch.autocast(x.device.type, enabled=False):
+            psi = psi.float()
+            mean_1, table_1 = n.context.step_1(psi)
+            y_hat_1 = (round_ste(y - mean_1) + mean_1) * first
+        mean_2, table_2 = n.context.step_2(psi, y_hat_1)
+        with torch.autocast(x.device.type, enabled=False):
+            mean = torch.where(first, mean_1, mean_2.float())
+            table = torch.where(first, table_1, table_2.float())
+            residual = round_ste(y - mean)
+            y_hat = residual + mean
+            if self.training:
+                bits_y = bits(gaussian_pmf(add_noise(y) - mean, table))
+            else:
+                bits_y = bits(gaussian_pmf(residual, table.round()))
+        return n.g_s(y_hat, t), bits_y, bits_z
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How much of 1 - MS-SSIM and of MSE the loss holds: (0, 1) is the PSNR tune."""
+
+    ms_ssim: float
+    mse: float
+
+
+def loss_of(
+    model: nn.Module, x: Tensor, t: Tensor, distortion: Distortion, anchors: int
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM)."""
+    x_hat, bits_y, bits_z = model(x, t)
+    pixels = x.shape[1] * x.shape[2]
+    bpp = (bits_y + bits_z) / pixels
+    lam = lambda_at(t, anchors)
+    mse = 255**2 * (x_hat - x).square().mean((1, 2, 3))
+    total = bpp + distortion.mse * lam * mse
+    parts = {"bpp": bpp.mean().item(), "bpp_z": (bits_z / pixels).mean().item()}
+    parts |= {"mse": mse.mean().item(), "1-msssim": math.nan}  # nan: not measured in this phase
+    if distortion.ms_ssim:
+        nchw = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
+        dissimilarity = 1 - ms_ssim(*nchw, data_range=1.0, size_average=False)
+        total = total + distortion.ms_ssim * lam * MSSSIM_PER_MSE * dissimilarity
+        parts["1-msssim"] = dissimilarity.mean().item()
+    # High rates have large losses; undivided they would drown the low ones.
+    loss = (total / (lam / LAMBDA_MIN) ** 0.35).mean()
+    parts["loss"] = loss.item()
+    return loss, parts
+
+
+def gaussian_pmf(v: Tensor, table: Tensor) -> Tensor:
+    """P of the unit bin around v under a zero-mean Gaussian with the scale of a fractional table."""
+    table = table + (table.clamp(0, TABLES - 1) - table).detach()
+    scale = SCALE_MIN * torch.exp2(table / SCALE_OCTAVE)
+    low = -v.abs()
+    return torch.special.ndtr((low + 0.5) / scale) - torch.special.ndtr((low - 0.5) / scale)
+
+
+def bits(pmf: Tensor) -> Tensor:
+    """(B, ...) -> (B,): minus log2 of everything that belongs to one picture."""
+    return -pmf.clamp_min(1e-30).log2().flatten(1).sum(1)
+
+
+def add_noise(v: Tensor) -> Tensor:
+    """The reparameterised sample of the uniform posterior: v + U(-1/2, 1/2)."""
+    return v + torch.rand_like(v) - 0.5
+
+
+def round_ste(v: Tensor) -> Tensor:
+    """Round, with the gradient of the identity."""
+    return v + (v.round() - v).detach()

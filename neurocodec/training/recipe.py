@@ -1,0 +1,50 @@
+"""What a run does, phase by phase: steps, learning rates and the distortion of each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from neurocodec.errors import TrainingError
+from neurocodec.training.objective import Distortion
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one loss: warm-up, constant, then a cosine to two percent."""
+
+    name: str
+    share: float  # of the run's steps
+    rate: float  # peak learning rate
+    distortion: Distortion
+    warm_up: int = 200  # steps
+    constant: float = 0.5  # share of the phase before the cosine starts
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate at a step of this phase, which lasts the given steps."""
+        if step < self.warm_up:
+            return self.rate * (step + 1) / self.warm_up
+        decay = max(0.0, step / steps - self.constant) / (1 - self.constant)
+        return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0))))
+
+
+MSE = Distortion(ms_ssim=0.0, mse=1.0)
+MIX = Distortion(ms_ssim=0.97, mse=0.03)
+
+TUNES: dict[str, tuple[Phase, ...]] = {
+    "ms-ssim": (Phase("mse", 0.3, 1.5e-3, MSE, constant=0.8), Phase("mix", 0.7, 1e-3, MIX, constant=0.4)),
+    "psnr": (Phase("mse", 1.0, 1.5e-3, MSE),),
+}
+
+
+def phase_at(tune: str, step: int, steps: int) -> tuple[Phase, int, int]:
+    """The phase that a step of a run falls in, the step within it, and the phase's length."""
+    if tune not in TUNES:
+        raise TrainingError(f"tune {tune!r} is not known: use one of {', '.join(TUNES)}.")
+    start = 0
+    for phase in TUNES[tune]:
+        length = round(phase.share * steps)
+        if step < start + length:
+            return phase, step - start, length
+        start += length
+    return phase, length - 1, length
