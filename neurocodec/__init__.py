@@ -1,1 +1,49 @@
-"""neurocodec: a neural image codec."""
+"""neurocodec: a neural image codec with bundled weights, one model for every rate.
+
+    import neurocodec
+    data = neurocodec.compress(array, quality=75)      # (H, W, 3) uint8 -> bytes
+    array = neurocodec.decompress(data).pixels         # and back
+
+Importing this package is light; torch is loaded when a name below is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from neurocodec.errors import FormatError, ImageError, NeurocodecError, TrainingError, WeightsError
+
+if TYPE_CHECKING:
+    from neurocodec.api import Info, compress, decompress, info
+    from neurocodec.images import Picture
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FormatError",
+    "ImageError",
+    "Info",
+    "NeurocodecError",
+    "Picture",
+    "TrainingError",
+    "WeightsError",
+    "__version__",
+    "compress",
+    "decompress",
+    "info",
+]
+
+_HOMES = {
+    "compress": "neurocodec.api",
+    "decompress": "neurocodec.api",
+    "info": "neurocodec.api",
+    "Info": "neurocodec.api",
+    "Picture": "neurocodec.images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -31,7 +31,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     if min(a.shape[:2]) < MS_SSIM_SMALLEST:
         raise ValueError(f"MS-SSIM needs sides of at least {MS_SSIM_SMALLEST} pixels: {a.shape[:2]}")
-    x, y = (torch.from_numpy(v).permute(2, 0, 1)[None].float() for v in (a, b))
+    x, y = (torch.tensor(v).permute(2, 0, 1)[None].float() for v in (a, b))
     return float(pytorch_ms_ssim(x, y, data_range=255.0))
 
 

@@ -87,20 +87,46 @@ class Context(nn.Module):
         self.block = Block(width)
         self.head_2 = nn.Sequential(Pointwise(width, 2 * latents, gain=0.1), ToTable())
 
-    def step_1(self, psi: Tensor) -> tuple[Tensor, Tensor]:
-        """psi -> mean, table (B, H/16, W/16, M); valid where :func:`step_1_mask` is true."""
-        mean, table = self.head_1(psi)
-        return mean, table
-
-    def step_2(self, psi: Tensor, y_hat_1: Tensor) -> tuple[Tensor, Tensor]:
-        """psi, y_hat (zero where not of step 1) -> mean, table; valid where the mask is false."""
-        x = self.join(torch.cat([psi, y_hat_1], dim=-1))
-        mean, table = self.head_2(self.block(x))
-        return mean, table
+    def features_2(self, psi: Tensor, y_hat_1: Tensor) -> Tensor:
+        """psi, y_hat (zero where not of step 1) -> features (B, H/16, W/16, C) for head_2."""
+        x: Tensor = self.block(self.join(torch.cat([psi, y_hat_1], dim=-1)))
+        return x
 
 
-def step_1_mask(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """(H/16, W/16, M), true where the latent belongs to step 1."""
-    colour = (torch.arange(height)[:, None] + torch.arange(width)[None, :]) % 2 == 0
-    first = torch.arange(channels) < channels // 2
-    return (colour[:, :, None] == first).to(device)
+class Halves:
+    """Which latents belong to which step, and their coding order.
+
+    Positions have colour 0 where row + column is even, else 1. Step 1 codes channel half 0 at the
+    positions of colour 0, in raster order, then channel half 1 at those of colour 1. Step 2 codes
+    half 1 at colour 0, then half 0 at colour 1.
+    """
+
+    def __init__(self, height: int, width: int, channels: int, device: torch.device) -> None:
+        self.channels = channels
+        colour = (torch.arange(height)[:, None] + torch.arange(width)[None, :]).flatten() % 2
+        self.positions = tuple((colour == c).nonzero()[:, 0].to(device) for c in (0, 1))
+
+    @staticmethod
+    def channel_half(step: int, colour: int) -> int:
+        return colour if step == 1 else 1 - colour
+
+    def _slice(self, step: int, colour: int) -> slice:
+        start = self.channel_half(step, colour) * self.channels // 2
+        return slice(start, start + self.channels // 2)
+
+    def take(self, step: int, y: Tensor) -> Tensor:
+        """(1, H, W, M) -> (H * W, M / 2), the elements of a step in coding order."""
+        rows = y.view(-1, self.channels)
+        return torch.cat([rows[self.positions[c], self._slice(step, c)] for c in (0, 1)])
+
+    def put(self, step: int, y: Tensor, elements: Tensor) -> None:
+        """The inverse of :meth:`take`, in place."""
+        rows = y.view(-1, self.channels)
+        for colour, part in zip((0, 1), elements.split([len(p) for p in self.positions]), strict=True):
+            rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
+
+    def mask_1(self, y: Tensor) -> Tensor:
+        """True where an element of y (B, H, W, M) belongs to step 1, (H, W, M)."""
+        mask = torch.zeros((1, *y.shape[1:]), dtype=torch.bool, device=y.device)
+        self.put(1, mask, torch.ones_like(self.take(1, mask)))
+        return mask[0]

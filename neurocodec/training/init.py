@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neurocodec.layers import space_to_depth
-from neurocodec.model import Networks
+from neurocodec.networks import Networks
 from neurocodec.training.objective import lambda_at
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neurocodec.errors import TrainingError
-from neurocodec.model import Config
+from neurocodec.networks import Config
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of

@@ -14,8 +14,8 @@ import torch
 from pytorch_msssim import ms_ssim
 from torch import Tensor, nn
 
-from neurocodec.model import Config, Networks
-from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, step_1_mask
+from neurocodec.networks import Config, Networks
+from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
 
 LAMBDA_MIN, LAMBDA_MAX = 0.0003, 0.1  # of anchor 0 and of the last, on 255^2 * MSE
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 * MSE
@@ -71,12 +71,12 @@ class TrainingModel(nn.Module):
         anchor = t.round().long()
         bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
         psi = n.h_s(round_ste(z), t)
-        first = step_1_mask(y.shape[1], y.shape[2], y.shape[3], y.device)
+        first = Halves(*y.shape[1:], y.device).mask_1(y)
         with torch.autocast(x.device.type, enabled=False):
             psi = psi.float()
-            mean_1, table_1 = n.context.step_1(psi)
+            mean_1, table_1 = n.context.head_1(psi)
             y_hat_1 = (round_ste(y - mean_1) + mean_1) * first
-        mean_2, table_2 = n.context.step_2(psi, y_hat_1)
+        mean_2, table_2 = n.context.head_2(n.context.features_2(psi, y_hat_1))
         with torch.autocast(x.device.type, enabled=False):
             mean = torch.where(first, mean_1, mean_2.float())
             table = torch.where(first, table_1, table_2.float())

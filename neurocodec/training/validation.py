@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neurocodec import metrics
-from neurocodec.model import STRIDE
+from neurocodec.model import pad
 from neurocodec.training.objective import TrainingModel
 
 
@@ -54,9 +53,3 @@ def validate(
         )
     return rows
 
-
-def pad(x: Tensor) -> Tensor:
-    """(1, H, W, 3) -> the same with edges repeated to multiples of the stride, below and right."""
-    bottom, right = -x.shape[1] % STRIDE, -x.shape[2] % STRIDE
-    x = F.pad(x.permute(0, 3, 1, 2), (0, right, 0, bottom), mode="replicate")
-    return x.permute(0, 2, 3, 1)

@@ -1,0 +1,362 @@
+"""The command line: options, files, messages, exit codes. Everything else is in ``api``.
+
+torch is only loaded by commands that need it, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurocodec import __version__
+from neurocodec.container import DEFAULT_MAX_PIXELS
+from neurocodec.errors import NeurocodecError
+
+STANDARD = "-"
+
+
+class Command(click.Group):
+    """Turns our errors into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NeurocodecError as error:
+            raise click.ClickException(str(error)) from error
+        except MemoryError as error:
+            raise click.ClickException("not enough memory for this picture.") from error
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+force_option = click.option("-f", "--force", is_flag=True, help="Overwrite OUT if it exists.")
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=DEFAULT_MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+
+
+@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="neurocodec")
+def main() -> None:
+    """A neural image codec: pictures into much smaller files than JPEG, and back.
+
+    \b
+    Example:
+      neurocodec compress photo.png photo.nc
+      neurocodec decompress photo.nc photo-again.png
+    """
+
+
+@main.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.FloatRange(1, 100),
+    default=75.0,
+    show_default=True,
+    help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.",
+)
+@click.option("--model", default="ms-ssim", show_default=True, help="A shipped model, or a .safetensors file.")
+@device_option
+@max_pixels_option
+@force_option
+@quiet_option
+@json_option
+def compress(
+    source: str,
+    target: str,
+    quality: float,
+    model: str,
+    device: str,
+    max_pixels: int,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Compress the picture IN into the file OUT. Either may be - for standard input or output.
+
+    \b
+    Example:
+      neurocodec compress -q 50 photo.png photo.nc
+    """
+    if math.isnan(quality):
+        raise click.UsageError("the quality is not a number.")
+    check_target(source, target, force)
+    data = read_source(source)
+    from neurocodec import api, images, metrics
+
+    with naming(source):
+        picture = images.read(data, max_pixels)
+    for note in picture.notes:
+        tell(f"Note: {source}: {note}", quiet)
+    packed = api.compress(picture, quality, model, device)
+    write_target(target, packed)
+    bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)
+    raw = picture.width * picture.height * (1 if picture.grey else 3)
+    if as_json:
+        fields = {"in": source, "out": target, "width": picture.width, "height": picture.height, "quality": quality}
+        sizes = {"bytes_in": len(data), "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
+        print_json(fields | sizes, target)
+    else:
+        tell(
+            f"{source}: {picture.width}x{picture.height}, {len(data)} bytes -> {target}: {len(packed)} bytes, "
+            f"{bpp:.3f} bpp, {raw / len(packed):.1f} times smaller than its pixels",
+            quiet,
+        )
+
+
+@main.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--model", help="Only for files made with a private model: its .safetensors file.")
+@click.option(
+    "--format", "form", default=None, metavar="EXT", help="Write this format (png, ppm, webp, ...) whatever OUT's name."
+)
+@device_option
+@max_pixels_option
+@force_option
+@quiet_option
+@json_option
+def decompress(
+    source: str,
+    target: str,
+    model: str | None,
+    form: str | None,
+    device: str,
+    max_pixels: int,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Decompress the file IN into the picture OUT, in the format of OUT's extension.
+
+    \b
+    Example:
+      neurocodec decompress photo.nc photo.png
+      neurocodec decompress photo.nc - > photo.png
+    """
+    check_target(source, target, force)
+    extension = f".{form.lstrip('.')}" if form else (".png" if target == STANDARD else Path(target).suffix)
+    from neurocodec import images
+
+    images.check_extension(extension)
+    data = read_source(source)
+    from neurocodec import api
+
+    with naming(source):
+        picture = api.decompress(data, model, device, max_pixels)
+    with naming(target):
+        encoded = images.write(picture, extension)
+    write_target(target, encoded)
+    if as_json:
+        fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
+        print_json(fields | {"bytes_in": len(data), "bytes": len(encoded)}, target)
+    else:
+        tell(
+            f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes", quiet
+        )
+
+
+@main.command()
+@click.argument("source", metavar="FILE")
+@json_option
+def info(source: str, as_json: bool) -> None:
+    """Print what FILE says of itself. Checks the whole file, but decodes nothing.
+
+    \b
+    Example:
+      neurocodec info photo.nc
+    """
+    data = read_source(source)
+    from neurocodec import api
+
+    with naming(source):
+        fields = dataclasses.asdict(api.info(data))
+    if as_json:
+        click.echo(json.dumps({"file": source} | fields))
+        return
+    for key, value in fields.items():
+        click.echo(f"{key.replace('_', ' '):>15}: {round(value, 4) if isinstance(value, float) else value}")
+
+
+@main.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models that this release ships.
+
+    \b
+    Example:
+      neurocodec models
+    """
+    from neurocodec import weights
+
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(m) for m in weights.MODELS]))
+        return
+    for model in weights.MODELS:
+        default = " (default)" if model.name == weights.DEFAULT_MODEL else ""
+        click.echo(f"{model.id:3} {model.name}{default}: {model.about}")
+
+
+@main.command()
+@click.argument("pictures", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
+@click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
+@click.option("--tune", type=click.Choice(["ms-ssim", "psnr"]), default="ms-ssim", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
+@click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
+@click.option("--validate-minutes", type=float, default=20.0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def train(pictures: Path, out: Path, valid: Path | None, device: str, **settings: Any) -> None:
+    """Train a model on the folder PICTURES, or go on with the run that is in --out.
+
+    Stop it at any time with Ctrl-C: it saves a checkpoint and goes on from there when it is started
+    again. Under torchrun it trains on all the GPUs that torchrun gives it. The train extra is needed.
+
+    \b
+    Example:
+      neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
+      neurocodec export runs/mine --out mine.safetensors --pictures photos/
+    """
+    with needing_extra():
+        from neurocodec.training import loop
+    from neurocodec import api
+
+    chosen = None if device == "auto" else api.torch_device(device)
+    loop.train(pictures, out, loop.Settings(**settings), valid, chosen, report=lambda line: click.echo(line, err=True))
+
+
+@main.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
+@click.option(
+    "--pictures",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For counting symbols and calibrating quality: the training pictures.",
+)
+@click.option(
+    "--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure the cost in bits on these."
+)
+@force_option
+def export(run: Path, out: Path, pictures: Path, valid: Path | None, force: bool) -> None:
+    """Freeze the training run RUN into a weights file, and print what that cost in bits.
+
+    \b
+    Example:
+      neurocodec export runs/mine --out mine.safetensors --pictures photos/ --valid kodak/
+      neurocodec compress --model mine.safetensors photo.png photo.nc
+    """
+    if out.exists() and not force:
+        raise click.ClickException(f"{out} exists: choose another name, or --force.")
+    with needing_extra():
+        from neurocodec.training import export as exporting
+
+    exporting.export(run, out, pictures, valid, report=lambda line: click.echo(line, err=True))
+
+
+def check_target(source: str, target: str, force: bool) -> None:
+    """Before any work: may the target be written?"""
+    if target == STANDARD:
+        return
+    path = Path(target)
+    if source != STANDARD and path.exists() and Path(source).exists() and path.samefile(source):
+        raise click.ClickException(f"{target} is the input itself: choose another name for the output.")
+    if path.is_dir():
+        raise click.ClickException(f"{target} is a folder: name a file in it.")
+    if path.exists() and not force:
+        raise click.ClickException(f"{target} exists: choose another name, or --force.")
+    if not path.absolute().parent.is_dir():
+        raise click.ClickException(f"{path.parent}: there is no such folder to write into.")
+
+
+def read_source(source: str) -> bytes:
+    """All bytes of a file, or of standard input."""
+    try:
+        if source == STANDARD:
+            return click.get_binary_stream("stdin").read()
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{source}: cannot be read: {error.strerror}.") from error
+
+
+def write_target(target: str, data: bytes) -> None:
+    """Write beside the target and rename: whatever happens, the target is whole or untouched."""
+    if target == STANDARD:
+        stream = click.get_binary_stream("stdout")
+        try:
+            stream.write(data)
+            stream.flush()
+        except BrokenPipeError:
+            # The reader went away; Python would complain once more when it closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.ClickException("the reader of standard output went away.") from None
+        return
+    path = Path(target)
+    beside = ""
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; an output has the rights that any new file here would get.
+        os.umask(mask := os.umask(0))
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, path)
+    except OSError as error:
+        raise click.ClickException(f"{target}: cannot be written: {error.strerror}.") from error
+    finally:
+        if beside and os.path.exists(beside):
+            os.unlink(beside)
+
+
+def tell(line: str, quiet: bool) -> None:
+    """A message for people: on standard error, so that data can go to standard output."""
+    if not quiet:
+        click.echo(line, err=True)
+
+
+def print_json(fields: dict[str, Any], target: str) -> None:
+    click.echo(json.dumps(fields), err=target == STANDARD)
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Errors within say which file they are about."""
+    try:
+        yield
+    except NeurocodecError as error:
+        raise type(error)(f"{file}: {error}") from error
+
+
+@contextmanager
+def needing_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error.name} is not installed: pip install 'neurocodec[train]' brings what training needs."
+        ) from error

@@ -1,0 +1,104 @@
+"""The file: header and sections <-> bytes. FORMAT.md describes every byte; standard library only."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from neurocodec.errors import FormatError
+
+MAGIC = b"\xceNC\n"  # not ASCII at first, a line feed at last: text conversions destroy it visibly
+VERSION = 1
+FLAG_GREY = 0x01
+PRIVATE_MODEL = 255  # a model that is not shipped: its fingerprint follows the fixed fields
+QUALITY_STEPS = 100  # the quality field counts hundredths
+SIDE_LIMIT = (1 << 28) - 1  # what four bytes of a varint hold
+DEFAULT_MAX_PIXELS = 256_000_000
+
+_FIXED = struct.Struct("<4sBBBH")
+_CRC = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Container:
+    """Everything a file says: the fields of FORMAT.md under the same names."""
+
+    model_id: int  # 1 to 255
+    quality: int  # hundredths, 100 to 10000
+    width: int  # pixels of the picture
+    height: int
+    grey: bool
+    latents: bytes
+    fingerprint: bytes = b""  # of a private model: the first 4 bytes of its weights' SHA-256
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.model_id <= 255:
+            raise FormatError(f"model id {self.model_id} is outside 1 to 255.")
+        if len(self.fingerprint) != (4 if self.model_id == PRIVATE_MODEL else 0):
+            raise FormatError(f"a fingerprint of {len(self.fingerprint)} bytes for model id {self.model_id}.")
+        if not QUALITY_STEPS <= self.quality <= 100 * QUALITY_STEPS:
+            raise FormatError(f"quality {self.quality / QUALITY_STEPS:g} is outside 1 to 100.")
+        for name, side in (("width", self.width), ("height", self.height)):
+            if not 1 <= side <= SIDE_LIMIT:
+                raise FormatError(f"{name} {side} is outside 1 to {SIDE_LIMIT}.")
+
+
+def pack(c: Container) -> bytes:
+    """The bytes of a whole file."""
+    flags = FLAG_GREY if c.grey else 0
+    head = _FIXED.pack(MAGIC, VERSION, c.model_id, flags, c.quality)
+    sizes = _varint(c.width) + _varint(c.height) + _varint(len(c.latents))
+    body = head + c.fingerprint + sizes + c.latents
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
+    """Check everything, then believe it. Raises FormatError with one sentence for each defect."""
+    if len(data) < _FIXED.size + 3 + _CRC.size:
+        raise FormatError(f"too short for a neurocodec file ({len(data)} bytes): it was cut off, or it is no such file.")
+    magic, version, model_id, flags, quality = _FIXED.unpack_from(data)
+    if magic != MAGIC:
+        raise FormatError("not a neurocodec file: it does not start with the right four bytes.")
+    if version != VERSION:
+        raise FormatError(f"format version {version} is not known to this release, which reads version {VERSION}.")
+    body, (crc,) = data[: -_CRC.size], _CRC.unpack_from(data, len(data) - _CRC.size)
+    if zlib.crc32(body) != crc:
+        raise FormatError("the file is damaged: its checksum does not match. Fetch or copy it again.")
+    if flags & ~FLAG_GREY:
+        raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
+    at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
+    fingerprint = body[_FIXED.size : at]
+    width, at = _read_varint(body, at, "width")
+    height, at = _read_varint(body, at, "height")
+    if width * height > max_pixels:
+        raise FormatError(f"{width}x{height} pixels are more than the limit of {max_pixels} (--max-pixels raises it).")
+    length, at = _read_varint(body, at, "length of the latents")
+    if len(body) - at != length:
+        raise FormatError(f"{len(body) - at} bytes of latents where the header says {length}.")
+    return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), body[at:], fingerprint)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, lowest first; the high bit says that more follow. At most four bytes."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_varint(data: bytes, at: int, name: str) -> tuple[int, int]:
+    value = 0
+    for index in range(4):
+        if at >= len(data):
+            break
+        byte = data[at]
+        value |= (byte & 0x7F) << (7 * index)
+        at += 1
+        if byte < 0x80:
+            if index and not byte:
+                raise FormatError(f"the {name} is not in its shortest form.")
+            return value, at
+    raise FormatError(f"the {name} does not end.")

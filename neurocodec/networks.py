@@ -1,0 +1,121 @@
+"""The networks: one variational autoencoder, conditional on quality.
+
+          x ── g_a ── y ──────────── round(y - mean) ──── symbols ──┐
+                      │                    │                        │  entropy coder
+                     h_a                 mean, table                │
+                      │                    │                        │
+                      z ── round ── z_hat ─┴─ h_s, context ─────────┤
+                                                                    │
+      x_hat ── g_s ── y_hat = symbols + mean ───────────────────────┘
+
+Tensors are channels-last. t is the position of a quality between the trained anchors; it
+conditions g_a, g_s, h_a, h_s and the prior of z.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, space_to_depth
+from neurocodec.prior import Context, HyperSynthesis, QualityTable
+
+STRIDE = 64  # pixels per hyper-latent: pictures are padded to multiples of this
+
+
+@dataclass(frozen=True)
+class Config:
+    """The architecture; it travels with the weights."""
+
+    width_8: int = 192  # channels at 1/8 resolution
+    width_16: int = 256  # channels at 1/16
+    latents: int = 256  # channels of y, at 1/16
+    hyper_width: int = 128  # channels of h_a and h_s
+    hyper_latents: int = 96  # channels of z, at 1/64
+    context_width: int = 192
+    analysis_blocks: tuple[int, int] = (3, 3)  # at 1/8, at 1/16
+    synthesis_blocks: tuple[int, int] = (3, 2)  # at 1/8, at 1/16
+    anchors: int = 8  # trained qualities
+
+
+class Analysis(nn.Module):
+    """g_a: x (B, H, W, 3) in [0, 1] -> y (B, H/16, W/16, M) in quantization steps."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        self.enter = Pointwise(192, c.width_8)
+        self.quality_8 = QualityTable(c.anchors, c.width_8)
+        self.blocks_8 = nn.Sequential(*[Block(c.width_8) for _ in range(c.analysis_blocks[0])])
+        self.down = Pointwise(4 * c.width_8, c.width_16)
+        self.quality_16 = QualityTable(c.anchors, c.width_16)
+        self.blocks_16 = nn.Sequential(*[Block(c.width_16) for _ in range(c.analysis_blocks[1])])
+        self.leave = Pointwise(c.width_16, c.latents)
+        self.log_gain = QualityTable(c.anchors, c.latents)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        x = self.enter(space_to_depth(x - 0.5, 8)) * self.quality_8(t).exp()
+        x = self.down(space_to_depth(self.blocks_8(x), 2)) * self.quality_16(t).exp()
+        x = self.blocks_16(x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot hold y to half a step
+            return self.leave(x.to(self.leave.weight.dtype)) * self.log_gain(t).exp()
+
+
+class Synthesis(nn.Module):
+    """g_s: y_hat (B, H/16, W/16, M) -> x_hat (B, H, W, 3), about [0, 1], not clamped."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        self.log_inverse_gain = QualityTable(c.anchors, c.latents)
+        self.enter = Pointwise(c.latents, c.width_16)
+        self.quality_16 = QualityTable(c.anchors, c.width_16)
+        self.blocks_16 = nn.Sequential(*[Block(c.width_16) for _ in range(c.synthesis_blocks[1])])
+        self.up = Pointwise(c.width_16, 4 * c.width_8)
+        self.quality_8 = QualityTable(c.anchors, c.width_8)
+        self.blocks_8 = nn.Sequential(*[Block(c.width_8) for _ in range(c.synthesis_blocks[0])])
+        self.leave = Pointwise(c.width_8, 192)
+
+    def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:
+        x = self.enter(y_hat * self.log_inverse_gain(t).exp()) * self.quality_16(t).exp()
+        x = depth_to_space(self.up(self.blocks_16(x)), 2) * self.quality_8(t).exp()
+        x = self.blocks_8(x)
+        with torch.autocast(x.device.type, enabled=False):  # 8 bits of mantissa are visible
+            return depth_to_space(self.leave(x.to(self.leave.weight.dtype)), 8) + 0.5
+
+
+class HyperAnalysis(nn.Module):
+    """h_a: y (B, H/16, W/16, M) -> z (B, H/64, W/64, Z). Float: only the encoder needs it."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        n = c.hyper_width
+        self.enter = Pointwise(c.latents, n)
+        self.quality = QualityTable(c.anchors, n)
+        self.block_16 = Block(n)
+        self.down_32 = Pointwise(4 * n, n, activation=True)
+        self.look_32 = Depthwise(n)
+        self.down_64 = Pointwise(4 * n, n, activation=True)
+        self.leave = Pointwise(n, c.hyper_latents)
+
+    def forward(self, y: Tensor, t: Tensor) -> Tensor:
+        x = self.block_16(self.enter(y) + self.quality(t))
+        x = self.look_32(self.down_32(space_to_depth(x, 2)))
+        x = self.down_64(space_to_depth(x, 2))
+        with torch.autocast(x.device.type, enabled=False):
+            z: Tensor = self.leave(x.to(self.leave.weight.dtype))
+        return z
+
+
+class Networks(nn.Module):
+    """All trained networks of the codec, float; what training optimises and export freezes."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.g_a = Analysis(config)
+        self.g_s = Synthesis(config)
+        self.h_a = HyperAnalysis(config)
+        self.h_s = HyperSynthesis(config.hyper_latents, config.hyper_width, config.anchors)
+        self.context = Context(config.latents, config.hyper_width, config.context_width)
+

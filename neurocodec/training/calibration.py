@@ -1,0 +1,63 @@
+"""What a quality means: quality N looks as good as JPEG's quality N, on the mean of some pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from neurocodec import metrics
+from neurocodec.fixedpoint import POSITION_BITS
+from neurocodec.model import Codec
+
+Pixels = NDArray[np.uint8]
+JPEG_QUALITIES = (1, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 100)
+POSITIONS_PER_ANCHOR = 2
+
+
+def jpeg(pixels: Pixels, quality: int) -> bytes:
+    """The JPEG that figures are held against: Pillow, 4:2:0, optimized and progressive."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, optimize=True, progressive=True)
+    return out.getvalue()
+
+
+def calibrate(
+    codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]
+) -> list[tuple[int, int]]:
+    """(quality in hundredths, position in 2**-12), rising, for a weights file.
+
+    Qualities that the model cannot reach share what is left of the scale at its ends.
+    """
+    top = (codec.config.anchors - 1) << POSITION_BITS
+    step = (1 << POSITION_BITS) // POSITIONS_PER_ANCHOR
+    positions = list(range(0, top + 1, step))
+    ours = [_mean(pictures, lambda p, at=at: _round_trip(codec, p, at)) for at in positions]
+    ours = np.maximum.accumulate(ours).tolist()
+    knots: list[tuple[int, int]] = []
+    for quality in JPEG_QUALITIES:
+        wanted = _mean(pictures, lambda p, q=quality: np.asarray(Image.open(io.BytesIO(jpeg(p, q)))))
+        reach = "" if ours[0] < wanted < ours[-1] else " (out of reach)"
+        report(f"JPEG quality {quality}: {wanted:.2f} dB of MS-SSIM{reach}")
+        if not reach:
+            knots.append((quality * 100, round(float(np.interp(wanted, ours, positions)))))
+    if not knots or knots[0][0] > 100:
+        knots.insert(0, (100, 0))
+    if knots[-1][0] < 10000:
+        knots.append((10000, top))
+    return knots
+
+
+def _round_trip(codec: Codec, pixels: Pixels, position: int) -> Pixels:
+    data = codec.compress(torch.from_numpy(pixels), position)
+    decoded: Pixels = codec.decompress(data, *pixels.shape[:2], position).cpu().numpy()
+    return decoded
+
+
+def _mean(pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
+    """The mean MS-SSIM, in decibels of it."""
+    return metrics.decibels(float(np.mean([metrics.ms_ssim(p, degrade(p)) for p in pictures])))

@@ -1,0 +1,132 @@
+"""From a training run to a weights file: round the exact path, freeze the tables, calibrate, and
+measure what all that cost in bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neurocodec import weights
+from neurocodec.entropy import Tables
+from neurocodec.errors import TrainingError
+from neurocodec.fixedpoint import POSITION_BITS, to_integers
+from neurocodec.model import Codec, pad
+from neurocodec.networks import Config
+from neurocodec.training.calibration import calibrate
+from neurocodec.training.data import load_folder
+from neurocodec.training.loop import read_checkpoint
+from neurocodec.training.objective import TrainingModel
+from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
+
+CPU = torch.device("cpu")
+COUNTED_PICTURES = 160
+CALIBRATION_PICTURES = 24
+SIDE = 512  # pixels: larger pictures are cropped in the middle
+SMALLEST = 192
+
+
+def export(
+    run: Path,
+    out: Path,
+    pictures: Path,
+    valid: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> str:
+    """Write the averaged weights of a run as a weights file -> its SHA-256.
+
+    pictures is a folder for counting symbols and calibrating quality (the training pictures);
+    on valid the cost of fixed point and of the frozen tables is measured. Raises TrainingError.
+    """
+    state = read_checkpoint(run)
+    if out.suffix != ".safetensors":
+        raise TrainingError(f"{out}: a weights file is named .safetensors.")
+    model = TrainingModel(Config(**state["config"]))
+    model.load_state_dict(state["average"])
+    model.eval().requires_grad_(False)
+    config = model.networks.config
+    tensors = _network_tensors(model)
+    crops = [_crop(p) for p in load_folder(pictures, SMALLEST, CPU)]
+
+    believed = model_tables(model.z_prior)
+    codec = weights.build_codec(config, tensors | _table_tensors(*believed), CPU)
+    counter = SymbolCounter()
+    chosen = crops[:: max(1, len(crops) // COUNTED_PICTURES)]
+    for i, picture in enumerate(chosen):
+        for anchor in range(config.anchors):
+            # A quarter off the anchors each time, so that tables see the positions between, too.
+            offset = (i % 4 - 2) * (1 << POSITION_BITS) // 4
+            at = min(max((anchor << POSITION_BITS) + offset, 0), (config.anchors - 1) << POSITION_BITS)
+            codec.push_latents(picture, at, counter)
+    y_tables = counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True)
+    z_tables = counted_tables(codec.z_tables, counter.of(codec.z_tables), symmetric=False)
+    report(f"tables frozen on {len(chosen)} pictures")
+
+    tensors |= _table_tensors(y_tables, z_tables)
+    codec = weights.build_codec(config, tensors, CPU)
+    step = max(1, len(crops) // CALIBRATION_PICTURES)
+    knots = calibrate(codec, [p.numpy() for p in crops[step // 2 :: step][:CALIBRATION_PICTURES]], report)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    digest = weights.write(out, config, tensors, knots, f"{state['settings']['tune']}, step {state['step']}")
+    report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
+    if valid is not None:
+        shipped = weights.load(str(out), CPU).codec
+        before = weights.build_codec(config, tensors | _table_tensors(*believed), CPU)
+        measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
+    return digest
+
+
+@torch.inference_mode()
+def measure_cost(
+    model: TrainingModel, believed: Codec, shipped: Codec, pictures: Sequence[Tensor], report: Callable[[str], None]
+) -> list[tuple[float, float, float, float]]:
+    """Bits per pixel at each anchor: of the float model, of the exact path with the float model's
+    distributions, of the exact path with the frozen tables, and of the entropy coder's bytes."""
+    rows = []
+    for anchor in range(shipped.config.anchors):
+        at, bits = anchor << POSITION_BITS, [0.0] * 4
+        for picture in pictures:
+            _, bits_y, bits_z = model(pad(picture[None].float() / 255), torch.tensor([float(anchor)]))
+            bits[0] += float(bits_y + bits_z)
+            for i, codec in ((1, believed), (2, shipped)):
+                counter = SymbolCounter()
+                codec.push_latents(picture, at, counter)
+                bits[i] += counter.bits
+            bits[3] += 8 * len(shipped.compress(picture, at))
+        pixels = sum(p.shape[0] * p.shape[1] for p in pictures)
+        rows.append((bits[0] / pixels, bits[1] / pixels, bits[2] / pixels, bits[3] / pixels))
+        exact, tables, coder = (100 * (b / a - 1) for a, b in zip(bits, bits[1:], strict=False))
+        report(
+            f"anchor {anchor}: float model {bits[0] / pixels:.4f} bpp, fixed point {exact:+.2f} %, "
+            f"counted tables {tables:+.2f} %, coder {coder:+.2f} %"
+        )
+    return rows
+
+
+def _network_tensors(model: TrainingModel) -> dict[str, Tensor]:
+    tensors = {}
+    for name in ("g_a", "g_s", "h_a"):
+        part = model.networks.get_submodule(name).state_dict()
+        # Rounded to what the file holds, so that the tables are counted with the shipped network.
+        tensors |= {f"{name}.{k}": v.half() for k, v in part.items()}
+    for name in ("h_s", "context"):
+        integers = to_integers(model.networks.get_submodule(name))
+        tensors |= {f"{name}.{k}": v for k, v in integers.items()}
+    return tensors
+
+
+def _table_tensors(y_tables: Tables, z_tables: Tables) -> dict[str, Tensor]:
+    named = {"y_tables": y_tables, "z_tables": z_tables}
+    return {
+        f"{name}.{field}": torch.from_numpy(getattr(tables, field))
+        for name, tables in named.items()
+        for field in ("frequencies", "radius")
+    }
+
+
+def _crop(picture: Tensor) -> Tensor:
+    height, width = picture.shape[:2]
+    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
+    return picture[top : top + SIDE, left : left + SIDE].contiguous()

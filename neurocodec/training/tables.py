@@ -1,0 +1,94 @@
+"""Freezing the probability tables: what was counted on pictures, held up by what the model believes.
+
+A table is the Gaussian (for z: the mixture of logistics) of the trained prior, counted as if
+``BELIEF`` symbols of it had been seen, plus the symbols that really were. Where data is rich the
+table has the true shape, with its heavier tail; where it is poor it stays the model's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES
+from neurocodec.training.objective import FactorizedPrior
+
+BELIEF = 1000.0  # symbols
+REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
+TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
+Z_RADIUS = 60  # symbols that a z table covers before the symbols are counted
+
+
+class SymbolCounter:
+    """Takes symbols as the entropy coder would, and counts them for each table."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, dict[int, NDArray[np.int64]]] = {}
+        self.bits = 0.0  # what the frozen tables say the symbols cost
+
+    def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None:
+        """Count symbols (N,) of the tables numbered in table (N,)."""
+        counts = self.counts.setdefault(id(tables), {})
+        order = np.argsort(table, kind="stable")
+        numbers, starts = np.unique(table[order], return_index=True)
+        for number, values in zip(numbers.tolist(), np.split(symbols[order], starts[1:]), strict=True):
+            radius = int(tables.radius[number])
+            coded = np.where(np.abs(values) <= radius, values + radius, 2 * radius + 1)
+            seen = np.bincount(coded, minlength=2 * radius + 2)
+            counts[number] = counts.get(number, np.zeros(1, np.int64)) + seen
+            frequencies = tables.row(number)
+            self.bits += float(seen @ (PRECISION - np.log2(frequencies))) + float(seen[-1]) * (EXCESS_BITS + 1)
+
+    def of(self, tables: Tables) -> dict[int, NDArray[np.int64]]:
+        """Counts by table number, laid out as that table's frequencies."""
+        return self.counts.get(id(tables), {})
+
+
+def model_tables(z_prior: FactorizedPrior) -> tuple[Tables, Tables]:
+    """The tables that the trained model believes in, for y and for z."""
+    from scipy.special import ndtr
+
+    y_rows = []
+    for i in range(TABLES):
+        scale = SCALE_MIN * 2 ** (i / SCALE_OCTAVE)
+        radius = 2 + int(REACH * scale)
+        lower = ndtr((-np.abs(np.arange(-radius, radius + 1)) - 0.5) / scale)
+        upper = ndtr((-np.abs(np.arange(-radius, radius + 1)) + 0.5) / scale)
+        y_rows.append(np.append(upper - lower, 0.0))
+    with torch.no_grad():
+        anchors, channels, _ = z_prior.logits.shape
+        grid = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0)[None, :, None].expand(anchors, -1, channels)
+        pmf = z_prior.pmf(grid, torch.arange(anchors)).double().numpy()
+    z_rows = [np.append(row, 0.0) for row in pmf.transpose(0, 2, 1).reshape(anchors * channels, -1)]
+    return freeze(y_rows), freeze(z_rows)
+
+
+def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]], symmetric: bool) -> Tables:
+    """The believed tables, moved towards what was counted, without the tails that nothing uses."""
+    rows = []
+    for i in range(len(believed.radius)):
+        row = believed.row(i) / (1 << PRECISION) * BELIEF + counts.get(i, 0)
+        inside, escape = row[:-1], row[-1]
+        radius = len(inside) // 2
+        if symmetric:
+            inside = (inside + inside[::-1]) / 2
+        beyond = np.cumsum((inside + inside[::-1])[:radius])  # weight at |symbol| >= radius - k
+        cut = min(int(np.count_nonzero(beyond + escape < TAIL * row.sum())), radius - 1)
+        rows.append(np.append(inside[cut : len(inside) - cut], escape + (beyond[cut - 1] if cut else 0.0)))
+    return freeze(rows)
+
+
+def freeze(rows: list[NDArray[np.float64]]) -> Tables:
+    """Weights of symbols -R .. R and the escape -> integers that sum to 2**PRECISION, none zero."""
+    frozen = []
+    for row in rows:
+        share = row / row.sum() * ((1 << PRECISION) - len(row))
+        integers = np.floor(share).astype(np.int32) + 1
+        integers[np.argmax(integers)] += (1 << PRECISION) - integers.sum()
+        frozen.append(integers)
+    radius = np.array([(len(row) - 2) // 2 for row in frozen], np.int32)
+    return Tables(np.concatenate(frozen), radius)

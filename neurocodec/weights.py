@@ -1,0 +1,169 @@
+"""The one table of models, and the weights files they live in: find, verify, load, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from neurocodec.entropy import Tables
+from neurocodec.errors import WeightsError
+from neurocodec.fixedpoint import POSITION_BITS, make_exact
+from neurocodec.model import Codec
+from neurocodec.networks import Config, Networks
+
+
+@dataclass(frozen=True)
+class Model:
+    """A shipped model. An id is a literal, is written into files, and is never used again."""
+
+    id: int  # 1 to 254
+    name: str
+    file: str  # in the folder of weights
+    sha256: str
+    about: str
+
+
+MODELS: tuple[Model, ...] = ()
+DEFAULT_MODEL = "ms-ssim"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to use, and what tells it from others."""
+
+    codec: Codec
+    calibration: tuple[tuple[int, int], ...]  # (quality in hundredths, position in 2**-12), rising
+    id: int | None  # None: not a shipped model
+    fingerprint: bytes  # the first 4 bytes of the file's SHA-256
+
+    def position(self, quality: int) -> int:
+        """The quality position of a quality in hundredths: linear between knots, in integers."""
+        knots = self.calibration
+        if quality <= knots[0][0]:
+            return knots[0][1]
+        for (q0, p0), (q1, p1) in zip(knots, knots[1:], strict=False):
+            if quality <= q1:
+                return p0 + (p1 - p0) * (quality - q0) // (q1 - q0)
+        return knots[-1][1]
+
+
+def weights_folder() -> Path:
+    """Where weights files are: inside an installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "_weights"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "weights"
+
+
+def find(name: str) -> Model:
+    """The shipped model of this name. Raises WeightsError naming those there are."""
+    for model in MODELS:
+        if model.name == name:
+            return model
+    names = ", ".join(m.name for m in MODELS)
+    raise WeightsError(f"model {name!r} is not known: use one of {names}, or the path of a .safetensors file.")
+
+
+def find_id(model_id: int) -> Model:
+    """The shipped model of this id."""
+    for model in MODELS:
+        if model.id == model_id:
+            return model
+    raise WeightsError(f"the file needs model id {model_id}, which this release does not have: use a newer one.")
+
+
+_loaded: dict[tuple[str, str], LoadedModel] = {}
+
+
+def load(name: str, device: torch.device) -> LoadedModel:
+    """A model by its shipped name, or by the path of a weights file; loaded once per process."""
+    key = (name, str(device))
+    if key not in _loaded:
+        if name.endswith(".safetensors"):
+            _loaded[key] = _load_file(Path(name), None, device)
+        else:
+            _loaded[key] = _load_file(weights_folder() / find(name).file, find(name), device)
+    return _loaded[key]
+
+
+def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedModel:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: the weights cannot be read: {error.strerror}.") from error
+    digest = hashlib.sha256(data)
+    if model is not None and digest.hexdigest() != model.sha256:
+        raise WeightsError(f"{path}: these are not the weights of model {model.name!r}: install the package again.")
+    try:
+        tensors = safetensors.torch.load(data)
+        metadata = _read_metadata(data)
+        config = Config(**{k: _as_tuple(v) for k, v in json.loads(metadata["config"]).items()})
+        calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
+        codec = build_codec(config, tensors, device)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{path}: not a weights file of this package: {error}") from error
+    if not _calibration_is_usable(calibration, config.anchors):
+        raise WeightsError(f"{path}: its calibration does not rise from quality to quality.")
+    return LoadedModel(codec, calibration, model.id if model else None, digest.digest()[:4])
+
+
+def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
+    """The codec of a weights file's tensors: float transforms, integer prior and tables."""
+    with torch.device("meta"):  # the initial weights would only be thrown away
+        networks = Networks(config)
+    for name in ("h_s", "context"):
+        integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        make_exact(networks.get_submodule(name), integers)
+    for name in ("g_a", "g_s", "h_a"):
+        floats = {k.removeprefix(f"{name}."): v.float() for k, v in tensors.items() if k.startswith(f"{name}.")}
+        networks.get_submodule(name).load_state_dict(floats, assign=True)
+    y_tables, z_tables = (
+        Tables(tensors[f"{k}.frequencies"].numpy(), tensors[f"{k}.radius"].numpy()) for k in ("y_tables", "z_tables")
+    )
+    return Codec(networks.to(device), y_tables, z_tables)
+
+
+def write(
+    path: Path, config: Config, tensors: Mapping[str, Tensor], calibration: Sequence[tuple[int, int]], note: str
+) -> str:
+    """Write a weights file (half-precision floats, integers as small as they fit) -> its SHA-256."""
+    metadata = {
+        "config": json.dumps(asdict(config)),
+        "calibration": json.dumps([list(knot) for knot in calibration]),
+        "note": note,
+    }
+    data = safetensors.torch.save({k: _small(v) for k, v in tensors.items()}, metadata)
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_bytes(data)
+    beside.replace(path)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _small(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.is_floating_point():
+        return tensor.half()
+    fits = tensor.numel() and int(tensor.abs().max()) < 1 << 15
+    return tensor.to(torch.int16 if fits else torch.int32)
+
+
+def _read_metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return {str(k): str(v) for k, v in header["__metadata__"].items()}
+
+
+def _as_tuple(value: int | list[int]) -> int | tuple[int, ...]:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _calibration_is_usable(calibration: Sequence[tuple[int, int]], anchors: int) -> bool:
+    rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in zip(calibration, calibration[1:], strict=False))
+    top = (anchors - 1) << POSITION_BITS
+    return rising and len(calibration) >= 2 and calibration[0][1] >= 0 and calibration[-1][1] <= top
