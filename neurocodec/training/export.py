@@ -47,24 +47,10 @@ def export(
     model.load_state_dict(state["average"])
     model.eval().requires_grad_(False)
     config = model.networks.config
-    tensors = _network_tensors(model)
+    tensors = network_tensors(model)
     crops = [_crop(p) for p in load_folder(pictures, SMALLEST, CPU)]
 
-    believed = model_tables(model.z_prior)
-    codec = weights.build_codec(config, tensors | _table_tensors(*believed), CPU)
-    counter = SymbolCounter()
-    chosen = crops[:: max(1, len(crops) // COUNTED_PICTURES)]
-    for i, picture in enumerate(chosen):
-        for anchor in range(config.anchors):
-            # A quarter off the anchors each time, so that tables see the positions between, too.
-            offset = (i % 4 - 2) * (1 << POSITION_BITS) // 4
-            at = min(max((anchor << POSITION_BITS) + offset, 0), (config.anchors - 1) << POSITION_BITS)
-            codec.push_latents(picture, at, counter)
-    y_tables = counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True)
-    z_tables = counted_tables(codec.z_tables, counter.of(codec.z_tables), symmetric=False)
-    report(f"tables frozen on {len(chosen)} pictures")
-
-    tensors |= _table_tensors(y_tables, z_tables)
+    tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
     step = max(1, len(crops) // CALIBRATION_PICTURES)
     knots = calibrate(codec, [p.numpy() for p in crops[step // 2 :: step][:CALIBRATION_PICTURES]], report)
@@ -73,7 +59,7 @@ def export(
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
     if valid is not None:
         shipped = weights.load(str(out), CPU).codec
-        before = weights.build_codec(config, tensors | _table_tensors(*believed), CPU)
+        before = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
         measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
     return digest
 
@@ -105,7 +91,7 @@ def measure_cost(
     return rows
 
 
-def _network_tensors(model: TrainingModel) -> dict[str, Tensor]:
+def network_tensors(model: TrainingModel) -> dict[str, Tensor]:
     tensors = {}
     for name in ("g_a", "g_s", "h_a"):
         part = model.networks.get_submodule(name).state_dict()
@@ -115,6 +101,25 @@ def _network_tensors(model: TrainingModel) -> dict[str, Tensor]:
         integers = to_integers(model.networks.get_submodule(name))
         tensors |= {f"{name}.{k}": v for k, v in integers.items()}
     return tensors
+
+
+def freeze_tables(
+    model: TrainingModel, tensors: dict[str, Tensor], pictures: Sequence[Tensor], report: Callable[[str], None]
+) -> dict[str, Tensor]:
+    """The frozen tables as tensors of a weights file, counted on pictures (H, W, 3) uint8."""
+    config = model.networks.config
+    codec = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
+    counter, top = SymbolCounter(), (config.anchors - 1) << POSITION_BITS
+    for i, picture in enumerate(pictures):
+        for anchor in range(config.anchors):
+            # A quarter off the anchors each time, so that tables see the positions between, too.
+            offset = (i % 4 - 2) * (1 << POSITION_BITS) // 4
+            codec.push_latents(picture, min(max((anchor << POSITION_BITS) + offset, 0), top), counter)
+    report(f"tables frozen on {len(pictures)} pictures")
+    return _table_tensors(
+        counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True),
+        counted_tables(codec.z_tables, counter.of(codec.z_tables), symmetric=False),
+    )
 
 
 def _table_tensors(y_tables: Tables, z_tables: Tables) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Benchmarks: is it better than JPEG, how fast is it, and is it really exact?"""

@@ -1,0 +1,111 @@
+"""The entropy coder: exact, close to the entropy, quick, and safe with damaged bytes."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from neurocodec.entropy import EXCESS_BITS, PRECISION, Decoder, Encoder, Tables
+from neurocodec.errors import FormatError
+from neurocodec.training.tables import freeze
+
+
+def gaussian_tables(scales: list[float], radius: int) -> Tables:
+    k = np.arange(-radius, radius + 1)
+    return freeze([np.append(np.exp(-0.5 * (k / s) ** 2), 1e-4) for s in scales])
+
+
+TABLES = gaussian_tables([0.2, 0.7, 3.0, 12.0], 20)
+
+
+def draw(count: int, seed: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Symbols that follow TABLES, escapes left out, and their tables."""
+    rng = np.random.default_rng(seed)
+    table = rng.integers(0, 4, count).astype(np.uint8)
+    symbols = np.zeros(count, np.int32)
+    for i in range(4):
+        row = TABLES.row(i)[:-1].astype(np.float64)
+        symbols[table == i] = rng.choice(len(row), np.count_nonzero(table == i), p=row / row.sum()) - 20
+    return symbols, table
+
+
+@given(
+    st.lists(st.tuples(st.integers(-(1 << EXCESS_BITS), 1 << EXCESS_BITS), st.integers(0, 3)), max_size=60),
+    st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 3)), max_size=60),
+)
+def test_round_trip(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
+    parts = [np.array(p, np.int32).reshape(-1, 2) for p in (first, second)]
+    encoder = Encoder()
+    for p in parts:
+        encoder.push(p[:, 0].copy(), p[:, 1].astype(np.uint8), TABLES)
+    decoder = Decoder(encoder.finish())
+    for p in parts:
+        np.testing.assert_array_equal(decoder.pull(p[:, 1].astype(np.uint8), TABLES), p[:, 0])
+
+
+def test_tables_are_whole_and_sum_up() -> None:
+    for i in range(4):
+        assert TABLES.row(i).sum() == 1 << PRECISION
+        assert TABLES.row(i).min() >= 1
+        assert len(TABLES.row(i)) == 2 * TABLES.radius[i] + 2
+
+
+def test_within_a_thousandth_of_the_entropy() -> None:
+    symbols, table = draw(400_000, 1)
+    encoder = Encoder()
+    encoder.push(symbols, table, TABLES)
+    ideal = sum(
+        float((PRECISION - np.log2(TABLES.row(i)[symbols[table == i] + 20])).sum()) for i in range(4)
+    )
+    assert 8 * len(encoder.finish()) / ideal - 1 < 0.001
+
+
+def test_three_quarters_of_a_million_symbols_in_60_ms() -> None:
+    symbols, table = draw(750_000, 2)
+    encode, decode = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        encoder = Encoder()
+        encoder.push(symbols, table, TABLES)
+        data = encoder.finish()
+        middle = time.perf_counter()
+        decoded = Decoder(data).pull(table, TABLES)
+        encode.append(middle - start)
+        decode.append(time.perf_counter() - middle)
+    np.testing.assert_array_equal(decoded, symbols)
+    # The best of five: other work on the machine is not the coder's.
+    assert min(encode) < 0.06
+    assert min(decode) < 0.06
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=80))
+def test_any_bytes_decode_within_limits_or_are_refused(data: bytes) -> None:
+    table = np.arange(40, dtype=np.uint8) % 4
+    try:
+        symbols = Decoder(data).pull(table, TABLES)
+    except FormatError:
+        return
+    assert np.abs(symbols).max() <= 20 + (1 << EXCESS_BITS)
+
+
+def test_truncated_bytes() -> None:
+    symbols, table = draw(500, 3)
+    encoder = Encoder()
+    encoder.push(symbols, table, TABLES)
+    data = encoder.finish()
+    for length in range(len(data)):
+        try:
+            Decoder(data[:length]).pull(table, TABLES)
+        except FormatError:
+            continue
+
+
+def test_a_symbol_beyond_the_escape_is_refused() -> None:
+    with pytest.raises(ValueError, match="beyond"):
+        Encoder().push(np.array([1 << 16], np.int32), np.zeros(1, np.uint8), TABLES)
