@@ -305,14 +305,11 @@ def read_source(source: str) -> bytes:
 def write_target(target: str, data: bytes) -> None:
     """Write beside the target and rename: whatever happens, the target is whole or untouched."""
     if target == STANDARD:
-        stream = click.get_binary_stream("stdout")
         try:
-            stream.write(data)
-            stream.flush()
-        except BrokenPipeError:
-            # The reader went away; Python would complain once more when it closes the stream.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.ClickException("the reader of standard output went away.") from None
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
+                stream.write(data)
+        except OSError as error:
+            raise click.ClickException(f"standard output cannot be written: {error.strerror}.") from error
         return
     path = Path(target)
     beside = ""

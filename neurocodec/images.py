@@ -121,8 +121,8 @@ def _bits(image: Image.Image) -> int:
 def from_pillow(image: Image.Image, notes: tuple[str, ...] = ()) -> Picture:
     """A picture of an 8-bit Pillow image in mode 1, L, P or RGB."""
     grey = image.mode in ("1", "L")
-    pixels = np.asarray(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
-    return Picture(np.ascontiguousarray(pixels), grey, notes)
+    pixels = np.array(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
+    return Picture(pixels, grey, notes)
 
 
 def check_extension(extension: str) -> None:

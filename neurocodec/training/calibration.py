@@ -26,6 +26,11 @@ def jpeg(pixels: Pixels, quality: int) -> bytes:
     return out.getvalue()
 
 
+def jpeg_round_trip(pixels: Pixels, quality: int) -> Pixels:
+    """What is left of a picture after :func:`jpeg`."""
+    return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
+
+
 def calibrate(
     codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]
 ) -> list[tuple[int, int]]:
@@ -40,7 +45,7 @@ def calibrate(
     ours = np.maximum.accumulate(ours).tolist()
     knots: list[tuple[int, int]] = []
     for quality in JPEG_QUALITIES:
-        wanted = _mean(pictures, lambda p, q=quality: np.asarray(Image.open(io.BytesIO(jpeg(p, q)))))
+        wanted = _mean(pictures, lambda p, q=quality: jpeg_round_trip(p, q))
         reach = "" if ours[0] < wanted < ours[-1] else " (out of reach)"
         report(f"JPEG quality {quality}: {wanted:.2f} dB of MS-SSIM{reach}")
         if not reach:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pytorch_msssim import ms_ssim
@@ -18,6 +19,7 @@ from neurocodec.networks import Config, Networks
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
 
 LAMBDA_MIN, LAMBDA_MAX = 0.0003, 0.1  # of anchor 0 and of the last, on 255^2 * MSE
+TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 * MSE
 
 
@@ -121,16 +123,40 @@ def loss_of(
 
 
 def gaussian_pmf(v: Tensor, table: Tensor) -> Tensor:
-    """P of the unit bin around v under a zero-mean Gaussian with the scale of a fractional table."""
-    table = table + (table.clamp(0, TABLES - 1) - table).detach()
-    scale = SCALE_MIN * torch.exp2(table / SCALE_OCTAVE)
-    low = -v.abs()
-    return torch.special.ndtr((low + 0.5) / scale) - torch.special.ndtr((low - 0.5) / scale)
+    """P of the unit bin around v under a zero-mean Gaussian with the scale of a fractional table.
+
+    A little of a wide Laplacian is mixed in. Far from the mean a Gaussian's mass underflows, and with
+    it the gradient: a latent that once got there would cost a fortune for ever, and training
+    diverges. The entropy coder has the same shape: real tables have heavy tails and an escape.
+    """
+    scale = SCALE_MIN * torch.exp2(Bound.apply(table) / SCALE_OCTAVE)
+    distance = v.abs()
+    gaussian = torch.special.ndtr((0.5 - distance) / scale) - torch.special.ndtr((-0.5 - distance) / scale)
+    width = TAIL_WIDTH * (scale + 1)
+    return gaussian + TAIL_WEIGHT / (2 * width) * torch.exp(-distance / width)
+
+
+class Bound(torch.autograd.Function):
+    """Clamp a fractional table number to those there are, with a gradient that can only lead back.
+
+    Without the gradient nothing outside would return; with all of it, numbers run away outside.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        ctx.save_for_backward(table)
+        return table.clamp(0, TABLES - 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (table,) = ctx.saved_tensors
+        leads_out = ((table < 0) & (gradient > 0)) | ((table > TABLES - 1) & (gradient < 0))
+        return gradient.masked_fill(leads_out, 0.0)
 
 
 def bits(pmf: Tensor) -> Tensor:
     """(B, ...) -> (B,): minus log2 of everything that belongs to one picture."""
-    return -pmf.clamp_min(1e-30).log2().flatten(1).sum(1)
+    return -pmf.clamp_min(1e-12).log2().flatten(1).sum(1)
 
 
 def add_noise(v: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class Phase:
         """The learning rate at a step of this phase, which lasts the given steps."""
         if step < self.warm_up:
             return self.rate * (step + 1) / self.warm_up
-        decay = max(0.0, step / steps - self.constant) / (1 - self.constant)
+        decay = max(0.0, step / steps - self.constant) / max(1 - self.constant, 1e-9)
         return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0))))
 
 
@@ -32,8 +32,8 @@ MSE = Distortion(ms_ssim=0.0, mse=1.0)
 MIX = Distortion(ms_ssim=0.97, mse=0.03)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
-    "ms-ssim": (Phase("mse", 0.3, 1.5e-3, MSE, constant=0.8), Phase("mix", 0.7, 1e-3, MIX, constant=0.4)),
-    "psnr": (Phase("mse", 1.0, 1.5e-3, MSE),),
+    "ms-ssim": (Phase("mse", 0.3, 1e-3, MSE, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
+    "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
 }
 
 

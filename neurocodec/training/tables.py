@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES
-from neurocodec.training.objective import FactorizedPrior
+from neurocodec.training.objective import FactorizedPrior, gaussian_pmf
 
 BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
@@ -50,15 +50,13 @@ class SymbolCounter:
 
 def model_tables(z_prior: FactorizedPrior) -> tuple[Tables, Tables]:
     """The tables that the trained model believes in, for y and for z."""
-    from scipy.special import ndtr
-
     y_rows = []
     for i in range(TABLES):
         scale = SCALE_MIN * 2 ** (i / SCALE_OCTAVE)
         radius = 2 + int(REACH * scale)
-        lower = ndtr((-np.abs(np.arange(-radius, radius + 1)) - 0.5) / scale)
-        upper = ndtr((-np.abs(np.arange(-radius, radius + 1)) + 0.5) / scale)
-        y_rows.append(np.append(upper - lower, 0.0))
+        symbols = torch.arange(-radius, radius + 1.0, dtype=torch.float64)
+        pmf = gaussian_pmf(symbols, torch.full_like(symbols, i)).numpy()
+        y_rows.append(np.append(pmf, 0.0))
     with torch.no_grad():
         anchors, channels, _ = z_prior.logits.shape
         grid = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0)[None, :, None].expand(anchors, -1, channels)

@@ -1,0 +1,250 @@
+"""The command line: through click's runner, and as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from neurocodec.cli import main
+from tests.drawing import draw
+from tests.golden.make import TINY
+
+MODEL = ["--model", str(TINY)]
+
+
+def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin)
+
+
+def process(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "neurocodec", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "in.png"
+    Image.fromarray(draw("shapes", 90, 120)).save(path)
+    return path
+
+
+@pytest.fixture
+def packed(picture: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "in.nc"
+    assert run("compress", picture, out, *MODEL).exit_code == 0
+    return out
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in a file, whole in memory and the file closed."""
+    with Image.open(path) as image:
+        image.load()
+        return image.copy()
+
+
+def assert_error(result: Result, *words: str) -> None:
+    """One sentence on standard error, nothing on standard output, exit code 1."""
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_there_and_back(picture: Path, packed: Path, tmp_path: Path) -> None:
+    result = run("decompress", packed, tmp_path / "out.png", *MODEL)
+    assert result.exit_code == 0
+    assert "120x90" in result.stderr
+    assert opened(tmp_path / "out.png").size == (120, 90)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.nc", "in.png", "out.png"]
+
+
+def test_grey_stays_grey(tmp_path: Path) -> None:
+    Image.fromarray(draw("shapes", 50, 40)[:, :, 0]).save(tmp_path / "g.png")
+    assert run("compress", tmp_path / "g.png", tmp_path / "g.nc", *MODEL).exit_code == 0
+    assert run("decompress", tmp_path / "g.nc", tmp_path / "h.png", *MODEL).exit_code == 0
+    assert opened(tmp_path / "h.png").mode == "L"
+
+
+def test_json_and_quiet(picture: Path, tmp_path: Path) -> None:
+    result = run("compress", picture, tmp_path / "a.nc", *MODEL, "--json", "-q", "33.3")
+    fields = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert fields["bytes"] == (tmp_path / "a.nc").stat().st_size
+    assert fields["bits_per_pixel"] == fields["bytes"] * 8 / (120 * 90)
+    assert json.loads(run("info", tmp_path / "a.nc", "--json").stdout)["quality"] == 33.3
+    assert run("info", tmp_path / "a.nc").stdout.count("\n") == 10
+    fields = json.loads(run("decompress", tmp_path / "a.nc", tmp_path / "a.png", *MODEL, "--json").stdout)
+    assert fields["width"] == 120
+    result = run("compress", picture, tmp_path / "b.nc", *MODEL, "--quiet")
+    assert result.output == ""
+
+
+def test_quality_spends_bytes(picture: Path, tmp_path: Path) -> None:
+    sizes = []
+    for quality in (1, 40, 80, 100):
+        assert run("compress", picture, tmp_path / f"{quality}.nc", *MODEL, "-q", quality).exit_code == 0
+        sizes.append((tmp_path / f"{quality}.nc").stat().st_size)
+    assert sizes == sorted(set(sizes))
+
+
+def test_standard_streams(picture: Path, packed: Path) -> None:
+    made = process("compress", "-", "-", *MODEL, stdin=picture.read_bytes())
+    assert made.returncode == 0
+    assert made.stdout == packed.read_bytes()
+    back = process("decompress", "-", "-", *MODEL, stdin=made.stdout)
+    assert back.stdout.startswith(b"\x89PNG")
+    form = process("decompress", "-", "-", *MODEL, "--format", "ppm", stdin=made.stdout)
+    assert form.stdout.startswith(b"P6")
+
+
+def test_reader_that_goes_away(packed: Path) -> None:
+    command = f"{sys.executable} -m neurocodec decompress {packed} - --model {TINY} | head -c 1 >/dev/null"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=120)
+    assert b"Traceback" not in done.stderr
+
+
+def test_nothing_is_overwritten_without_force(picture: Path, packed: Path) -> None:
+    before = packed.read_bytes()
+    assert_error(run("compress", picture, packed, *MODEL, "-q", 5), "--force")
+    assert packed.read_bytes() == before
+    assert run("compress", picture, packed, *MODEL, "-q", 5, "--force").exit_code == 0
+    assert len(packed.read_bytes()) < len(before)
+
+
+def test_the_input_is_never_the_output(picture: Path) -> None:
+    before = picture.read_bytes()
+    assert_error(run("compress", picture, picture, *MODEL, "--force"), "itself")
+    assert picture.read_bytes() == before
+
+
+def test_new_files_get_ordinary_rights(packed: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    assert packed.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compress", "missing.png", "x.nc"], ["missing.png", "No such file"]),
+        (["compress", "in.png", "nowhere/x.nc"], ["nowhere", "no such folder"]),
+        (["compress", "in.png", "."], ["folder"]),
+        (["compress", "text.png", "x.nc"], ["text.png", "not a picture"]),
+        (["compress", "alpha.png", "x.nc"], ["transparency"]),
+        (["compress", "in.png", "x.nc", "--model", "best"], ["'best'", "ms-ssim"]),
+        (["compress", "in.png", "x.nc", "--model", "none.safetensors"], ["none.safetensors"]),
+        (["compress", "in.png", "x.nc", "--model", "text.safetensors"], ["not a weights file"]),
+        (["compress", "in.png", "x.nc", "--max-pixels", "100"], ["limit of 100"]),
+        (["decompress", "in.png", "x.png"], ["not a neurocodec file"]),
+        (["decompress", "in.nc", "x.xyz", *MODEL], [".xyz", ".png"]),
+        (["decompress", "in.nc", "x", *MODEL], ["without extension"]),
+        (["decompress", "in.nc", "x.png"], ["private model"]),
+        (["decompress", "in.nc", "x.png", *MODEL, "--max-pixels", "100"], ["limit of 100"]),
+        (["info", "in.png"], ["in.png", "not a neurocodec file"]),
+    ],
+)
+def test_bad_input(
+    picture: Path, packed: Path, arguments: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    Path("text.png").write_text("hello")
+    Path("text.safetensors").write_text("hello, this is not it")
+    Image.new("RGBA", (3, 3)).save("alpha.png")
+    before = set(Path().iterdir())
+    assert_error(run(*arguments), *words)
+    assert set(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", "in.png"],
+        ["compress", "in.png", "x.nc", "-q", "0"],
+        ["compress", "in.png", "x.nc", "-q", "101"],
+        ["compress", "in.png", "x.nc", "-q", "nan"],
+        ["compress", "in.png", "x.nc", "-q", "high"],
+        ["compress", "in.png", "x.nc", "--device", "tpu"],
+        ["polish"],
+    ],
+)
+def test_wrong_usage(picture: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(picture.parent)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+    assert not Path("x.nc").exists()
+
+
+def test_damage_never_gives_a_picture(packed: Path, tmp_path: Path) -> None:
+    """Cut at every byte, every bit of the header flipped, 200 bits of the payload."""
+    data = packed.read_bytes()
+    rng = random.Random(0)
+    header = 19  # bytes: fixed fields, fingerprint, sizes
+    flips = [*range(8 * header), *(rng.randrange(8 * header, 8 * len(data)) for _ in range(200))]
+    cases = [data[:n] for n in range(len(data))]
+    for bit in flips:
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        cases.append(bytes(damaged))
+    broken, out = tmp_path / "broken.nc", tmp_path / "out.png"
+    for case in cases:
+        broken.write_bytes(case)
+        assert_error(run("decompress", broken, out, *MODEL), "broken.nc")
+        assert not out.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.nc", "in.nc", "in.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk(picture: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "neurocodec", "compress", str(picture), "-", *MODEL]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_help_is_quick_and_light() -> None:
+    code = "import sys; import neurocodec.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = process("--help")
+        seconds.append(time.perf_counter() - start)
+    assert b"compress" in done.stdout
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "models", "train", "export"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"neurocodec {command}" in result.stdout.split("Example:")[1]
+
+
+def test_models_lists_what_ships() -> None:
+    listed = json.loads(run("models", "--json").stdout)
+    assert [m["name"] for m in listed][:1] == ["ms-ssim"]
+    assert "(default)" in run("models").stdout
+
+
+def test_decoded_pixels_are_those_of_the_library(packed: Path, tmp_path: Path) -> None:
+    import neurocodec
+
+    assert run("decompress", packed, tmp_path / "x.ppm", *MODEL).exit_code == 0
+    wanted = neurocodec.decompress(packed.read_bytes(), str(TINY)).pixels
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "x.ppm")), wanted)

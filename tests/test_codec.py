@@ -1,0 +1,181 @@
+"""The codec end to end, on the tiny model: what is decoded is what was coded, to the bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurocodec import api, container, metrics, weights
+from neurocodec.entropy import Tables
+from neurocodec.errors import FormatError, WeightsError
+from neurocodec.model import dequantize
+from tests.drawing import draw
+from tests.golden.make import CASES, TINY, latent_hash
+
+MODEL = str(TINY)
+
+
+class Recorder:
+    """Keeps the symbols that an encoder pushes."""
+
+    def __init__(self) -> None:
+        self.pushed: list[NDArray[np.int32]] = []
+
+    def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None:
+        self.pushed.append(symbols.copy())
+
+
+def latents_of(data: bytes, loaded: weights.LoadedModel, window: int = 24) -> Tensor:
+    c = container.unpack(data)
+    codec = weights.Codec(
+        loaded.codec.networks, loaded.codec.y_tables, loaded.codec.z_tables, window
+    )
+    return codec.decode_latents(c.latents, c.height, c.width, loaded.position(c.quality))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["noise", "flat", "gradient", "shapes"]),
+    st.integers(1, 150),
+    st.integers(1, 150),
+    st.integers(100, 10000),
+    st.booleans(),
+)
+def test_round_trip(kind: str, height: int, width: int, hundredths: int, grey: bool) -> None:
+    pixels = draw(kind, height, width, seed=hundredths)
+    picture = pixels[:, :, 0] if grey else pixels
+    data = api.compress(picture, hundredths / 100, MODEL)
+    decoded = api.decompress(data, MODEL)
+    assert decoded.pixels.shape == pixels.shape
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.grey == grey
+    if grey:
+        assert (decoded.pixels == decoded.pixels[:, :, :1]).all()
+    assert api.info(data).quality == hundredths / 100
+    if kind == "flat":
+        assert metrics.psnr(decoded.pixels, np.repeat(picture[..., None], 3, 2) if grey else picture) > 20
+
+
+def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedModel) -> None:
+    pixels = torch.from_numpy(draw("shapes", 200, 260))
+    recorder = Recorder()
+    tiny.codec.push_latents(pixels, 5000, recorder)
+    y_hat = tiny.codec.decode_latents(tiny.codec.compress(pixels, 5000), 200, 260, 5000)
+    psi = tiny.codec._psi(torch.from_numpy(recorder.pushed[0]).view(1, 4, 5, -1), 5000)
+    rebuilt, halves = tiny.codec._empty_latents(psi)
+    for step in (1, 2):
+        mean, _ = tiny.codec._predict(step, psi, rebuilt, halves)
+        halves.put(step, rebuilt, dequantize(torch.from_numpy(recorder.pushed[step]).view(mean.shape), mean))
+    assert torch.equal(y_hat, rebuilt)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_latents_are_equal_over_windows_threads_and_layouts(tiny: weights.LoadedModel, seed: int) -> None:
+    """The exact path, fed with latents no encoder would choose."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randint(-40, 41, (1, 5, 7, tiny.codec.config.hyper_latents), generator=generator, dtype=torch.int32)
+    y = torch.randint(-9000, 9001, (1, 20, 28, tiny.codec.config.latents), generator=generator, dtype=torch.int32)
+
+    def run(z: Tensor, y: Tensor, window: int, threads: int) -> list[Tensor]:
+        codec = weights.Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                psi = codec._psi(z, 4321)
+                _, halves = codec._empty_latents(psi)
+                return [psi, *codec._predict(1, psi, y, halves), *codec._predict(2, psi, y, halves)]
+        finally:
+            torch.set_num_threads(before)
+
+    wanted = run(z, y, 24, 1)
+    strided = z.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    for got in (run(z, y, 24, 2), run(z, y, 1, 1), run(z, y, 2, 2), run(z, y, 3, 1), run(strided, y, 5, 2)):
+        for a, b in zip(wanted, got, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+def test_windows_change_no_latent_and_no_pixel_by_more_than_a_level(
+    tiny: weights.LoadedModel, window: int
+) -> None:
+    pixels = draw("shapes", 300, 420)
+    data = api.compress(pixels, 80, MODEL)
+    assert torch.equal(latents_of(data, tiny, window), latents_of(data, tiny))
+    c = container.unpack(data)
+    codec = weights.Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
+    small = codec.decompress(c.latents, 300, 420, tiny.position(c.quality)).int()
+    whole = tiny.codec.decompress(c.latents, 300, 420, tiny.position(c.quality)).int()
+    assert (small - whole).abs().max() <= 1
+    other = codec.compress(torch.from_numpy(pixels), tiny.position(c.quality))
+    assert abs(len(other) - len(c.latents)) <= 8  # analysis is float: a rounding may fall otherwise
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to compare with")
+def test_gpu_decodes_the_same_latents(tiny: weights.LoadedModel) -> None:
+    gpu = weights.load(MODEL, torch.device("cuda"))
+    data = api.compress(draw("shapes", 300, 420), 80, MODEL, "cpu")
+    assert torch.equal(latents_of(data, gpu).cpu(), latents_of(data, tiny))
+
+
+def test_golden_files_hold_for_ever(golden: Path) -> None:
+    hashes = json.loads((golden / "latents.json").read_text())
+    assert len(hashes) == len(CASES)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for name, wanted in hashes.items():
+            assert latent_hash((golden / name).read_bytes()) == wanted, name
+
+
+def test_golden_files_look_like_their_pictures(golden: Path) -> None:
+    for name, (kind, height, width, quality, grey) in zip(
+        json.loads((golden / "latents.json").read_text()), CASES, strict=True
+    ):
+        picture = api.decompress((golden / name).read_bytes(), MODEL)
+        assert (picture.height, picture.width, picture.grey) == (height, width, grey)
+        original = draw(kind, height, width, seed=7)
+        if kind == "shapes" and quality > 50:
+            wanted = np.repeat(original[:, :, :1], 3, 2) if grey else original
+            assert metrics.psnr(picture.pixels, wanted) > 18
+
+
+def test_random_damage_behind_a_repaired_checksum_never_escapes_our_errors(golden: Path) -> None:
+    data = (golden / "shapes-200x150-q75-grey.nc").read_bytes()
+    c = container.unpack(data)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        latents = bytearray(c.latents)
+        for _ in range(rng.integers(1, 5)):
+            latents[rng.integers(len(latents))] = rng.integers(256)
+        keep = len(latents) if rng.random() < 0.5 else int(rng.integers(len(latents)))
+        broken = container.Container(**{**vars(c), "latents": bytes(latents[:keep])})
+        try:
+            assert api.decompress(container.pack(broken), MODEL).width == 200
+        except FormatError:
+            continue
+
+
+def test_private_model_is_recognised(tmp_path: Path, golden: Path) -> None:
+    data = (golden / "shapes-1x1-q50.nc").read_bytes()
+    with pytest.raises(WeightsError, match="name its file with --model"):
+        api.decompress(data)
+    other = tmp_path / "other.safetensors"
+    loaded = TINY.read_bytes()
+    other.write_bytes(loaded[:-2] + bytes([loaded[-2] ^ 1]) + loaded[-1:])
+    with pytest.raises(WeightsError):
+        api.decompress(data, str(other))
+
+
+@pytest.mark.parametrize("quality", [0.99, 100.01, float("nan"), float("inf")])
+def test_quality_out_of_range(quality: float) -> None:
+    with pytest.raises(ValueError, match="outside 1 to 100"):
+        api.compress(draw("flat", 8, 8), quality, MODEL)
