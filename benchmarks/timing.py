@@ -11,7 +11,9 @@ import io
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import torch
@@ -19,6 +21,8 @@ from PIL import Image
 
 import neurocodec
 from benchmarks import machine, pictures
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -40,10 +44,10 @@ def main(images: Path, quality: float, avif_quality: int, threads: int, rounds: 
     for _ in range(rounds):
         for pixels in loaded.values():
             image = Image.fromarray(pixels)
-            seconds["avif"].append(timed(lambda image=image: avif(image, avif_quality, threads))[0])
-            spent, data = timed(lambda pixels=pixels: neurocodec.compress(pixels, quality, model))
+            seconds["avif"].append(timed(partial(avif, image, avif_quality, threads))[0])
+            spent, data = timed(partial(neurocodec.compress, pixels, quality, model))
             seconds["compress"].append(spent)
-            seconds["decompress"].append(timed(lambda data=data: neurocodec.decompress(data, path))[0])
+            seconds["decompress"].append(timed(partial(neurocodec.decompress, data, path))[0])
     for name, values in seconds.items():
         print(f"{name:>10}: median {1000 * statistics.median(values):.0f} ms")
     for a, b in (("avif", "compress"), ("avif", "decompress"), ("decompress", "compress")):
@@ -51,7 +55,7 @@ def main(images: Path, quality: float, avif_quality: int, threads: int, rounds: 
         print(f"{a} / {b}: median {statistics.median(ratios):.2f}, lowest {min(ratios):.2f}, highest {max(ratios):.2f}")
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
+def timed(work: Callable[[], T]) -> tuple[float, T]:
     """Seconds that a call took, and what it returned."""
     start = time.perf_counter()
     result = work()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import container, images, weights
+from neurocodec import container, weights
 from neurocodec.container import DEFAULT_MAX_PIXELS, QUALITY_STEPS, Container
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture
@@ -109,9 +109,7 @@ def info(data: bytes) -> Info:
 
 def as_picture(array: NDArray[np.uint8]) -> Picture:
     """A picture of an array (H, W, 3) or (H, W) of uint8. Raises ImageError for any other."""
-    if array.dtype != np.uint8 or array.size == 0 or not (
-        array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    ):
+    if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ImageError(f"an array (H, W, 3) or (H, W) of uint8 is needed, not {array.shape} of {array.dtype}.")
     if array.ndim == 2:
         return Picture(np.repeat(array[:, :, None], 3, axis=2), grey=True)
@@ -141,4 +139,5 @@ def _model_of(c: Container, model: str | None, device: torch.device) -> weights.
 
 def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mean of three channels that should be equal, rounded."""
-    return ((rgb.astype(np.uint16).sum(axis=2) + 1) // 3).astype(np.uint8)
+    mean: NDArray[np.uint8] = ((rgb.astype(np.uint16).sum(axis=2) + 1) // 3).astype(np.uint8)
+    return mean

@@ -171,9 +171,7 @@ def decompress(
         fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
         print_json(fields | {"bytes_in": len(data), "bytes": len(encoded)}, target)
     else:
-        tell(
-            f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes", quiet
-        )
+        tell(f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes", quiet)
 
 
 @main.command()
@@ -296,7 +294,7 @@ def read_source(source: str) -> bytes:
     """All bytes of a file, or of standard input."""
     try:
         if source == STANDARD:
-            return click.get_binary_stream("stdin").read()
+            return sys.stdin.buffer.read()
         return Path(source).read_bytes()
     except OSError as error:
         raise click.ClickException(f"{source}: cannot be read: {error.strerror}.") from error

@@ -56,7 +56,9 @@ def pack(c: Container) -> bytes:
 def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
     """Check everything, then believe it. Raises FormatError with one sentence for each defect."""
     if len(data) < _FIXED.size + 3 + _CRC.size:
-        raise FormatError(f"too short for a neurocodec file ({len(data)} bytes): it was cut off, or it is no such file.")
+        raise FormatError(
+            f"too short for a neurocodec file ({len(data)} bytes): it was cut off, or it is no such file."
+        )
     magic, version, model_id, flags, quality = _FIXED.unpack_from(data)
     if magic != MAGIC:
         raise FormatError("not a neurocodec file: it does not start with the right four bytes.")

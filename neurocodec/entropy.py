@@ -20,6 +20,7 @@ PRECISION = 20  # bits: the frequencies of a table sum to 2**20, exact in float3
 EXCESS_BITS = 15  # an escaped symbol is R + 1 + excess in magnitude, and excess < 2**15
 
 Symbols = NDArray[np.int32]
+TableNumbers = NDArray[np.uint8] | NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Tables:
 
     frequencies: NDArray[np.int32]  # all tables, one behind the other
     radius: NDArray[np.int32]  # (T,)
-    _models: dict[int, constriction.stream.model.Categorical] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _models: dict[int, constriction.stream.model.Categorical] = field(default_factory=dict, repr=False, compare=False)
 
     def row(self, table: int) -> NDArray[np.int32]:
         """The frequencies of one table."""
@@ -54,7 +53,7 @@ class Encoder:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def push(self, symbols: Symbols, table: NDArray[np.uint8] | Symbols, tables: Tables) -> None:
+    def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
         """Code symbols (N,) int32 with the tables numbered in table (N,)."""
         order, groups = _groups(table, len(tables.radius))
         ordered = symbols[order]
@@ -91,7 +90,7 @@ class Decoder:
             raise FormatError(f"the latents are {len(data)} bytes long, not a multiple of 4.")
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def pull(self, table: NDArray[np.uint8] | Symbols, tables: Tables) -> Symbols:
+    def pull(self, table: TableNumbers, tables: Tables) -> Symbols:
         """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
         order, groups = _groups(table, len(tables.radius))
         ordered = np.empty(len(order), np.int32)
@@ -116,9 +115,7 @@ class Decoder:
         return np.where(code & 1, -magnitude, magnitude).astype(np.int32)
 
 
-def _groups(
-    table: NDArray[np.uint8] | Symbols, tables: int
-) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
+def _groups(table: TableNumbers, tables: int) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
     """The stable order that sorts by table, and (table, start, end) of each group in it."""
     order = np.argsort(table, kind="stable")  # radix sort for 8 and 16 bits
     ends = np.cumsum(np.bincount(table, minlength=tables))

@@ -1,10 +1,10 @@
 """What can go wrong, as a tree. Only ``cli`` turns these into messages and exit codes.
 
-    NeurocodecError
-    ├── ImageError      a picture that cannot be read, written or represented
-    ├── FormatError     bytes that are not a whole, undamaged neurocodec file
-    ├── WeightsError    a model that is unknown, missing or not the one that was asked for
-    └── TrainingError   a training run that cannot start, go on or be exported
+NeurocodecError
+├── ImageError      a picture that cannot be read, written or represented
+├── FormatError     bytes that are not a whole, undamaged neurocodec file
+├── WeightsError    a model that is unknown, missing or not the one that was asked for
+└── TrainingError   a training run that cannot start, go on or be exported
 """
 
 from __future__ import annotations

@@ -104,14 +104,13 @@ def _refuse_or_note(image: Image.Image) -> tuple[str, ...]:
 
 def _bits(image: Image.Image) -> int:
     """Bits a channel, where Pillow reduces deeper files to 8 without saying so."""
+    tile = getattr(image, "tile", [])  # how Pillow will decode: (decoder, extent, offset, arguments)
+    arguments = tile[0][3] if tile else ""
     if image.format == "PNG":
-        data = getattr(image, "png", None)
-        rawmode = image.tile[0].args if image.tile else ""
-        return 16 if data is not None and isinstance(rawmode, str) and ";16" in rawmode else 8
-    if image.format == "PPM" and image.tile:
-        args = image.tile[0].args
-        largest = args[-1] if isinstance(args, tuple) else 255
-        return 16 if isinstance(largest, int) and largest > 255 else 8
+        rawmode = arguments if isinstance(arguments, str) else str(arguments[0])
+        return 16 if ";16" in rawmode else 8
+    if image.format == "PPM" and isinstance(arguments, tuple):
+        return 16 if isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
     if image.format == "TIFF":
         bits = getattr(image, "tag_v2", {}).get(258, (8,))
         return max(bits) if isinstance(bits, tuple) else int(bits)
@@ -142,4 +141,3 @@ def write(picture: Picture, extension: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ImageError(f"a {picture.width}x{picture.height} picture does not fit into {form}: {error}") from error
     return out.getvalue()
-

@@ -51,8 +51,8 @@ class Depthwise(nn.Module):
 class Block(nn.Module):
     """Two residual branches: one looks at the neighbours, one mixes the channels.
 
-        x ──┬── pw, lrelu ── dw3x3 ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
-            └───────────────────────────────┘   └─────────────────────────────────────┘
+    x ──┬── pw, lrelu ── dw3x3 ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
+        └───────────────────────────────┘   └─────────────────────────────────────┘
     """
 
     def __init__(self, channels: int) -> None:
@@ -70,9 +70,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             x = x + self.look(x)
-            return x + self.mix(x)
-        x = self.look(x).add_(x)  # in place: fresh memory costs as much as the addition
-        return self.mix(x).add_(x)
+            x = x + self.mix(x)
+        else:
+            x = self.look(x).add_(x)  # in place: fresh memory costs as much as the addition
+            x = self.mix(x).add_(x)
+        return x
 
 
 def space_to_depth(x: Tensor, r: int) -> Tensor:

@@ -27,7 +27,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     Raises ValueError for pictures with a side under 161 pixels, where it is not defined.
     """
-    from pytorch_msssim import ms_ssim as pytorch_ms_ssim  # an extra: train, bench or test
+    from pytorch_msssim.ssim import ms_ssim as pytorch_ms_ssim  # an extra: train, bench or test
 
     if min(a.shape[:2]) < MS_SSIM_SMALLEST:
         raise ValueError(f"MS-SSIM needs sides of at least {MS_SSIM_SMALLEST} pixels: {a.shape[:2]}")

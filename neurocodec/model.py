@@ -161,7 +161,7 @@ class Codec:
         means, tables = [], []
         for colour in (0, 1):
             head = self.heads[step, halves.channel_half(step, colour)]
-            for positions in halves.positions[colour].split(HEAD_ROWS):
+            for positions in torch.split(halves.positions[colour], HEAD_ROWS):
                 mean, table = head(rows[positions].double())
                 means.append(mean.int())
                 tables.append(table.to(torch.uint8))

@@ -14,7 +14,9 @@ conditions g_a, g_s, h_a, h_s and the prior of z.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,12 @@ class Config:
     synthesis_blocks: tuple[int, int] = (3, 2)  # at 1/8, at 1/16
     anchors: int = 8  # trained qualities
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Config:
+        """A config of its fields as JSON or a checkpoint hold them (pairs may be lists)."""
+        pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**pairs)
+
 
 class Analysis(nn.Module):
     """g_a: x (B, H, W, 3) in [0, 1] -> y (B, H/16, W/16, M) in quantization steps."""
@@ -59,7 +67,8 @@ class Analysis(nn.Module):
         x = self.down(space_to_depth(self.blocks_8(x), 2)) * self.quality_16(t).exp()
         x = self.blocks_16(x)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot hold y to half a step
-            return self.leave(x.to(self.leave.weight.dtype)) * self.log_gain(t).exp()
+            y: Tensor = self.leave(x.to(self.leave.weight.dtype)) * self.log_gain(t).exp()
+        return y
 
 
 class Synthesis(nn.Module):
@@ -118,4 +127,3 @@ class Networks(nn.Module):
         self.h_a = HyperAnalysis(config)
         self.h_s = HyperSynthesis(config.hyper_latents, config.hyper_width, config.anchors)
         self.context = Context(config.latents, config.hyper_width, config.context_width)
-

@@ -122,7 +122,7 @@ class Halves:
     def put(self, step: int, y: Tensor, elements: Tensor) -> None:
         """The inverse of :meth:`take`, in place."""
         rows = y.view(-1, self.channels)
-        for colour, part in zip((0, 1), elements.split([len(p) for p in self.positions]), strict=True):
+        for colour, part in zip((0, 1), torch.split(elements, [len(p) for p in self.positions]), strict=True):
             rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
 
     def mask_1(self, y: Tensor) -> Tensor:

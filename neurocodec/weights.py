@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import safetensors.torch
@@ -49,7 +50,7 @@ class LoadedModel:
         knots = self.calibration
         if quality <= knots[0][0]:
             return knots[0][1]
-        for (q0, p0), (q1, p1) in zip(knots, knots[1:], strict=False):
+        for (q0, p0), (q1, p1) in pairwise(knots):
             if quality <= q1:
                 return p0 + (p1 - p0) * (quality - q0) // (q1 - q0)
         return knots[-1][1]
@@ -103,7 +104,7 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
     try:
         tensors = safetensors.torch.load(data)
         metadata = _read_metadata(data)
-        config = Config(**{k: _as_tuple(v) for k, v in json.loads(metadata["config"]).items()})
+        config = Config.of(json.loads(metadata["config"]))
         calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
         codec = build_codec(config, tensors, device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -159,11 +160,7 @@ def _read_metadata(data: bytes) -> dict[str, str]:
     return {str(k): str(v) for k, v in header["__metadata__"].items()}
 
 
-def _as_tuple(value: int | list[int]) -> int | tuple[int, ...]:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _calibration_is_usable(calibration: Sequence[tuple[int, int]], anchors: int) -> bool:
-    rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in zip(calibration, calibration[1:], strict=False))
+    rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(calibration))
     top = (anchors - 1) << POSITION_BITS
     return rising and len(calibration) >= 2 and calibration[0][1] >= 0 and calibration[-1][1] <= top

@@ -17,7 +17,9 @@ def draw(kind: str, height: int, width: int, seed: int = 0) -> Pixels:
     if kind == "flat":
         return np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (height, width, 3)).copy()
     if kind == "gradient":
-        return np.stack([x * 255 // max(width - 1, 1), y * 255 // max(height - 1, 1), (x + y) % 256], 2).astype(np.uint8)
+        return np.stack([x * 255 // max(width - 1, 1), y * 255 // max(height - 1, 1), (x + y) % 256], 2).astype(
+            np.uint8
+        )
     if kind == "shapes":
         pixels = draw("gradient", height, width) // 2
         for _ in range(12):

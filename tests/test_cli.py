@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from neurocodec import api
 from neurocodec.cli import main
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -22,7 +23,7 @@ from tests.golden.make import TINY
 MODEL = ["--model", str(TINY)]
 
 
-def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+def run(*arguments: str | Path | float, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin)
 
 
@@ -243,8 +244,6 @@ def test_models_lists_what_ships() -> None:
 
 
 def test_decoded_pixels_are_those_of_the_library(packed: Path, tmp_path: Path) -> None:
-    import neurocodec
-
     assert run("decompress", packed, tmp_path / "x.ppm", *MODEL).exit_code == 0
-    wanted = neurocodec.decompress(packed.read_bytes(), str(TINY)).pixels
+    wanted = api.decompress(packed.read_bytes(), str(TINY)).pixels
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "x.ppm")), wanted)

@@ -17,7 +17,7 @@ from torch import Tensor
 from neurocodec import api, container, metrics, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import FormatError, WeightsError
-from neurocodec.model import dequantize
+from neurocodec.model import Codec, dequantize
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
 
@@ -36,9 +36,7 @@ class Recorder:
 
 def latents_of(data: bytes, loaded: weights.LoadedModel, window: int = 24) -> Tensor:
     c = container.unpack(data)
-    codec = weights.Codec(
-        loaded.codec.networks, loaded.codec.y_tables, loaded.codec.z_tables, window
-    )
+    codec = Codec(loaded.codec.networks, loaded.codec.y_tables, loaded.codec.z_tables, window)
     return codec.decode_latents(c.latents, c.height, c.width, loaded.position(c.quality))
 
 
@@ -86,7 +84,7 @@ def test_random_latents_are_equal_over_windows_threads_and_layouts(tiny: weights
     y = torch.randint(-9000, 9001, (1, 20, 28, tiny.codec.config.latents), generator=generator, dtype=torch.int32)
 
     def run(z: Tensor, y: Tensor, window: int, threads: int) -> list[Tensor]:
-        codec = weights.Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
+        codec = Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
@@ -105,14 +103,12 @@ def test_random_latents_are_equal_over_windows_threads_and_layouts(tiny: weights
 
 
 @pytest.mark.parametrize("window", [1, 2, 3])
-def test_windows_change_no_latent_and_no_pixel_by_more_than_a_level(
-    tiny: weights.LoadedModel, window: int
-) -> None:
+def test_windows_change_no_latent_and_no_pixel_by_more_than_a_level(tiny: weights.LoadedModel, window: int) -> None:
     pixels = draw("shapes", 300, 420)
     data = api.compress(pixels, 80, MODEL)
     assert torch.equal(latents_of(data, tiny, window), latents_of(data, tiny))
     c = container.unpack(data)
-    codec = weights.Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
+    codec = Codec(tiny.codec.networks, tiny.codec.y_tables, tiny.codec.z_tables, window)
     small = codec.decompress(c.latents, 300, 420, tiny.position(c.quality)).int()
     whole = tiny.codec.decompress(c.latents, 300, 420, tiny.position(c.quality)).int()
     assert (small - whole).abs().max() <= 1

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import neurocodec
 from neurocodec.container import MAGIC, PRIVATE_MODEL, SIDE_LIMIT, Container, pack, unpack
 from neurocodec.errors import FormatError
 
@@ -116,8 +117,6 @@ def test_pixel_limit() -> None:
 
 def test_format_document_describes_the_header() -> None:
     """The table of FORMAT.md, read by this test, parses a file."""
-    import neurocodec
-
     text = (Path(neurocodec.__file__).parent / "FORMAT.md").read_text()
     rows = [line.split("|")[1:5] for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     fixed = {name.strip(): (int(o), int(n)) for o, n, name, _ in rows if o.strip().isdigit() and n.strip().isdigit()}

@@ -59,9 +59,7 @@ def test_within_a_thousandth_of_the_entropy() -> None:
     symbols, table = draw(400_000, 1)
     encoder = Encoder()
     encoder.push(symbols, table, TABLES)
-    ideal = sum(
-        float((PRECISION - np.log2(TABLES.row(i)[symbols[table == i] + 20])).sum()) for i in range(4)
-    )
+    ideal = sum(float((PRECISION - np.log2(TABLES.row(i)[symbols[table == i] + 20])).sum()) for i in range(4))
     assert 8 * len(encoder.finish()) / ideal - 1 < 0.001
 
 

@@ -47,7 +47,8 @@ def to_activation(v: Ints, activation: bool) -> Ints:
     scaled = np.where(v > 0, v * 8, v) if activation else v
     floor, rest, half = scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1)
     up = (rest > half) | ((rest == half) & (floor & 1 == 1))
-    return np.clip(floor + up, -int(LIMIT), int(LIMIT))
+    clipped: Ints = np.clip(floor + up, -int(LIMIT), int(LIMIT))
+    return clipped
 
 
 @pytest.mark.parametrize("activation", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,14 +27,12 @@ def jpeg(pixels: Pixels, quality: int) -> bytes:
     return out.getvalue()
 
 
-def jpeg_round_trip(pixels: Pixels, quality: int) -> Pixels:
+def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
     """What is left of a picture after :func:`jpeg`."""
     return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
 
 
-def calibrate(
-    codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]
-) -> list[tuple[int, int]]:
+def calibrate(codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]) -> list[tuple[int, int]]:
     """(quality in hundredths, position in 2**-12), rising, for a weights file.
 
     Qualities that the model cannot reach share what is left of the scale at its ends.
@@ -41,11 +40,11 @@ def calibrate(
     top = (codec.config.anchors - 1) << POSITION_BITS
     step = (1 << POSITION_BITS) // POSITIONS_PER_ANCHOR
     positions = list(range(0, top + 1, step))
-    ours = [_mean(pictures, lambda p, at=at: _round_trip(codec, p, at)) for at in positions]
+    ours = [_mean(pictures, partial(_round_trip, codec, at)) for at in positions]
     ours = np.maximum.accumulate(ours).tolist()
     knots: list[tuple[int, int]] = []
     for quality in JPEG_QUALITIES:
-        wanted = _mean(pictures, lambda p, q=quality: jpeg_round_trip(p, q))
+        wanted = _mean(pictures, partial(jpeg_round_trip, quality))
         reach = "" if ours[0] < wanted < ours[-1] else " (out of reach)"
         report(f"JPEG quality {quality}: {wanted:.2f} dB of MS-SSIM{reach}")
         if not reach:
@@ -57,9 +56,9 @@ def calibrate(
     return knots
 
 
-def _round_trip(codec: Codec, pixels: Pixels, position: int) -> Pixels:
+def _round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
     data = codec.compress(torch.from_numpy(pixels), position)
-    decoded: Pixels = codec.decompress(data, *pixels.shape[:2], position).cpu().numpy()
+    decoded: Pixels = codec.decompress(data, pixels.shape[0], pixels.shape[1], position).cpu().numpy()
     return decoded
 
 

@@ -40,9 +40,7 @@ def load_folder(folder: Path, smallest: int, device: torch.device) -> list[Tenso
     return pictures
 
 
-def random_batch(
-    pictures: Sequence[Tensor], batch: int, patch: int, generator: torch.Generator
-) -> Tensor:
+def random_batch(pictures: Sequence[Tensor], batch: int, patch: int, generator: torch.Generator) -> Tensor:
     """(batch, patch, patch, 3) in [0, 1]: four in ten crops are reduced by up to 2, half are mirrored."""
     uniform = torch.rand((batch, 5), generator=generator).tolist()
     crops = []

@@ -4,6 +4,7 @@ measure what all that cost in bits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ def export(
     state = read_checkpoint(run)
     if out.suffix != ".safetensors":
         raise TrainingError(f"{out}: a weights file is named .safetensors.")
-    model = TrainingModel(Config(**state["config"]))
+    model = TrainingModel(Config.of(state["config"]))
     model.load_state_dict(state["average"])
     model.eval().requires_grad_(False)
     config = model.networks.config
@@ -83,7 +84,7 @@ def measure_cost(
             bits[3] += 8 * len(shipped.compress(picture, at))
         pixels = sum(p.shape[0] * p.shape[1] for p in pictures)
         rows.append((bits[0] / pixels, bits[1] / pixels, bits[2] / pixels, bits[3] / pixels))
-        exact, tables, coder = (100 * (b / a - 1) for a, b in zip(bits, bits[1:], strict=False))
+        exact, tables, coder = (100 * (b / a - 1) for a, b in pairwise(bits))
         report(
             f"anchor {anchor}: float model {bits[0] / pixels:.4f} bpp, fixed point {exact:+.2f} %, "
             f"counted tables {tables:+.2f} %, coder {coder:+.2f} %"
@@ -92,7 +93,7 @@ def measure_cost(
 
 
 def network_tensors(model: TrainingModel) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name in ("g_a", "g_s", "h_a"):
         part = model.networks.get_submodule(name).state_dict()
         # Rounded to what the file holds, so that the tables are counted with the shipped network.

@@ -22,9 +22,9 @@ from neurocodec.training.objective import lambda_at
 
 @torch.no_grad()
 def klt_init(networks: Networks, pictures: Tensor) -> None:
-    """Set the linear path of g_a and g_s from pictures (N, H, W, 3) uint8, H and W multiples of 16."""
+    """Set the linear path of g_a and g_s from pictures (N, H, W, 3) in [0, 1], sides multiples of 16."""
     c, g_a, g_s = networks.config, networks.g_a, networks.g_s
-    patches = space_to_depth(pictures.float() / 255 - 0.5, 8)  # (N, H/8, W/8, 192)
+    patches = space_to_depth(pictures - 0.5, 8)  # (N, H/8, W/8, 192)
     basis_8, scale_8 = klt(patches, c.width_8)
     coefficients = space_to_depth((patches @ basis_8) * scale_8, 2)  # (N, H/16, W/16, 4 * width_8)
     # The second KLT is taken of unscaled coefficients, so that it keeps what carries pixel energy.
@@ -32,7 +32,7 @@ def klt_init(networks: Networks, pictures: Tensor) -> None:
     basis_16, scale_16 = klt(coefficients * unscale, c.width_16)
     g_a.enter.weight.copy_((basis_8 * scale_8).T)
     g_a.down.weight.copy_(((basis_16 * scale_16).T) * unscale)
-    g_s.up.weight.copy_(((basis_16 / scale_16) * unscale.reciprocal()[:, None]))
+    g_s.up.weight.copy_((basis_16 / scale_16) * unscale.reciprocal()[:, None])
     g_s.leave.weight.copy_(basis_8 / scale_8)
     eye = torch.eye(c.latents, c.width_16)
     g_a.leave.weight.copy_(eye / scale_16)

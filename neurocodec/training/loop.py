@@ -97,7 +97,8 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         weight = max(1 / EMA_HORIZON, 9 / (10 + self.step))
-        theirs, ours = list(self.average.parameters()), list(self.model.parameters())
+        theirs: list[Tensor] = list(self.average.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(theirs, ours, weight)
 
 
@@ -131,12 +132,12 @@ def train(
     """
     with process_group():
         if device is None:
-            local = int(os.environ.get("LOCAL_RANK", 0))
+            local = int(os.environ.get("LOCAL_RANK", "0"))
             device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
         out.mkdir(parents=True, exist_ok=True)
         state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
         if state is not None:
-            config = Config(**state["config"])
+            config = Config.of(state["config"])
             kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed")}
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
@@ -154,9 +155,7 @@ def train(
     return run.checkpoint
 
 
-def loop(
-    run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]
-) -> None:
+def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]) -> None:
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     model: nn.Module = DistributedDataParallel(run.model) if dist.is_initialized() else run.model
@@ -172,7 +171,7 @@ def loop(
         t = random_positions(settings.batch, anchors, run.generator).to(run.device)
         with torch.autocast(run.device.type, torch.bfloat16):
             loss, parts = loss_of(model, x, t, phase.distortion, anchors)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
         for optimizer in run.optimizers:
             for group in optimizer.param_groups:

@@ -8,11 +8,12 @@ autoregressive entropy models", section 4, measures this mix as the best of the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_msssim import ms_ssim
+from pytorch_msssim.ssim import ms_ssim
 from torch import Tensor, nn
 
 from neurocodec.networks import Config, Networks
@@ -73,7 +74,7 @@ class TrainingModel(nn.Module):
         anchor = t.round().long()
         bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
         psi = n.h_s(round_ste(z), t)
-        first = Halves(*y.shape[1:], y.device).mask_1(y)
+        first = Halves(y.shape[1], y.shape[2], y.shape[3], y.device).mask_1(y)
         with torch.autocast(x.device.type, enabled=False):
             psi = psi.float()
             mean_1, table_1 = n.context.head_1(psi)
@@ -112,8 +113,8 @@ def loss_of(
     parts = {"bpp": bpp.mean().item(), "bpp_z": (bits_z / pixels).mean().item()}
     parts |= {"mse": mse.mean().item(), "1-msssim": math.nan}  # nan: not measured in this phase
     if distortion.ms_ssim:
-        nchw = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
-        dissimilarity = 1 - ms_ssim(*nchw, data_range=1.0, size_average=False)
+        decoded, original = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
+        dissimilarity = 1 - ms_ssim(decoded, original, data_range=1.0, size_average=False)
         total = total + distortion.ms_ssim * lam * MSSSIM_PER_MSE * dissimilarity
         parts["1-msssim"] = dissimilarity.mean().item()
     # High rates have large losses; undivided they would drown the low ones.
@@ -129,11 +130,12 @@ def gaussian_pmf(v: Tensor, table: Tensor) -> Tensor:
     it the gradient: a latent that once got there would cost a fortune for ever, and training
     diverges. The entropy coder has the same shape: real tables have heavy tails and an escape.
     """
-    scale = SCALE_MIN * torch.exp2(Bound.apply(table) / SCALE_OCTAVE)
+    scale = SCALE_MIN * torch.exp2(bound(table) / SCALE_OCTAVE)
     distance = v.abs()
     gaussian = torch.special.ndtr((0.5 - distance) / scale) - torch.special.ndtr((-0.5 - distance) / scale)
     width = TAIL_WIDTH * (scale + 1)
-    return gaussian + TAIL_WEIGHT / (2 * width) * torch.exp(-distance / width)
+    pmf: Tensor = gaussian + TAIL_WEIGHT / (2 * width) * torch.exp(-distance / width)
+    return pmf
 
 
 class Bound(torch.autograd.Function):
@@ -151,7 +153,11 @@ class Bound(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (table,) = ctx.saved_tensors
         leads_out = ((table < 0) & (gradient > 0)) | ((table > TABLES - 1) & (gradient < 0))
-        return gradient.masked_fill(leads_out, 0.0)
+        inward: Tensor = gradient.masked_fill(leads_out, 0.0)
+        return inward
+
+
+bound: Callable[[Tensor], Tensor] = Bound.apply
 
 
 def bits(pmf: Tensor) -> Tensor:

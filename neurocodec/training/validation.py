@@ -52,4 +52,3 @@ def validate(
             }
         )
     return rows
-

@@ -39,13 +39,13 @@ def main() -> None:
     torch.set_num_threads(1)
     pictures = [torch.from_numpy(draw(kind, 256, 256, seed)) for kind in ("shapes", "gradient") for seed in range(6)]
     model = TrainingModel(CONFIG)
-    klt_init(model.networks, torch.stack(pictures))
+    klt_init(model.networks, torch.stack(pictures) / 255)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
         x = random_batch(pictures, 4, 128, generator)
         loss, _ = loss_of(model, x, torch.rand(4) * 2, Distortion(0.0, 1.0), CONFIG.anchors)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
     model.eval().requires_grad_(False)

@@ -1,0 +1,56 @@
+"""Measures and the comparison of curves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.bd_rate import bd_rate, curve
+from neurocodec import metrics
+from tests.drawing import draw
+
+
+def test_psnr() -> None:
+    a = np.zeros((4, 4, 3), np.uint8)
+    assert metrics.psnr(a, a) == math.inf
+    assert metrics.psnr(a, a + 1) == pytest.approx(20 * math.log10(255))
+    assert metrics.psnr(a, a + 255) == 0  # no wrap-around of bytes
+
+
+def test_ms_ssim() -> None:
+    a = draw("shapes", 200, 220)
+    assert metrics.ms_ssim(a, a) == pytest.approx(1, abs=1e-6)
+    noisy = np.clip(a.astype(int) + draw("noise", 200, 220).astype(int) // 8 - 16, 0, 255).astype(np.uint8)
+    assert 0.5 < metrics.ms_ssim(a, noisy) < 0.999
+    with pytest.raises(ValueError, match="161"):
+        metrics.ms_ssim(a[:160], a[:160])
+
+
+def test_bits_per_pixel() -> None:
+    assert metrics.bits_per_pixel(1000, 100, 40) == 2.0
+    assert metrics.decibels(0.9) == pytest.approx(10)
+
+
+def test_bd_rate_of_known_curves() -> None:
+    rates, qualities = [0.1, 0.2, 0.4, 0.8, 1.6], [25.0, 28.0, 31.0, 34.0, 37.0]
+    reference = curve(rates, qualities)
+    percent, window = bd_rate(reference, curve([r / 2 for r in reversed(rates)], list(reversed(qualities))))
+    assert percent == pytest.approx(-50)
+    assert window == (25, 37)
+    percent, window = bd_rate(reference, curve(rates, [q + 3 for q in qualities]))
+    assert percent == pytest.approx(-50)
+    assert window == (28, 37)
+    assert reference.rate_at(31) == pytest.approx(0.4)
+    assert math.isnan(reference.rate_at(40))
+
+
+def test_curves_that_cannot_be_compared() -> None:
+    good = curve([1, 2, 3, 4], [30, 31, 32, 33])
+    with pytest.raises(ValueError, match="must rise"):
+        curve([1, 2, 3, 4], [30, 32, 31, 33])
+    with pytest.raises(ValueError, match="four points"):
+        curve([1, 2, 3], [30, 31, 32])
+    with pytest.raises(ValueError, match="less than one dB"):
+        bd_rate(good, curve([1, 2, 3, 4], [33, 34, 35, 36]))

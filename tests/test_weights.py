@@ -1,0 +1,76 @@
+"""The table of models and the files behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from neurocodec import weights
+from neurocodec.errors import WeightsError
+from tests.golden.make import TINY
+
+CPU = torch.device("cpu")
+
+
+def test_ids_and_names_are_used_once() -> None:
+    assert len({m.id for m in weights.MODELS}) == len(weights.MODELS)
+    assert len({m.name for m in weights.MODELS}) == len(weights.MODELS)
+    assert all(1 <= m.id <= 254 for m in weights.MODELS)
+    assert weights.find(weights.DEFAULT_MODEL) in weights.MODELS
+
+
+@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
+def test_shipped_files_are_those_of_the_table(model: weights.Model) -> None:
+    data = (weights.weights_folder() / model.file).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == model.sha256
+    assert len(data) < 12.6e6
+
+
+def test_other_bytes_under_a_shipped_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = dataclasses.replace(weights.MODELS[0], name="other", file="other.safetensors")
+    (tmp_path / model.file).write_bytes(TINY.read_bytes())
+    monkeypatch.setattr(weights, "MODELS", (model,))
+    monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
+    with pytest.raises(WeightsError, match="install the package again"):
+        weights.load("other", CPU)
+
+
+@pytest.mark.parametrize("cut", [0, 7, 8, 100, 5000, -1])
+def test_damaged_weights_are_refused(tmp_path: Path, cut: int) -> None:
+    broken = tmp_path / f"broken{cut}.safetensors"
+    broken.write_bytes(TINY.read_bytes()[:cut])
+    with pytest.raises(WeightsError, match="not a weights file"):
+        weights.load(str(broken), CPU)
+
+
+def test_unknown_ids_are_refused() -> None:
+    with pytest.raises(WeightsError, match="model id 254"):
+        weights.find_id(254)
+
+
+def test_calibration_is_exact_integer_interpolation(tiny: weights.LoadedModel) -> None:
+    assert tiny.calibration == ((100, 0), (5000, 4096), (10000, 8192))
+    assert [tiny.position(q) for q in (100, 2550, 5000, 7500, 10000)] == [0, 2048, 4096, 6144, 8192]
+    assert tiny.position(101) == 4096 // 4900
+
+
+def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(root)]
+    subprocess.run(command, check=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        for model in weights.MODELS:
+            data = archive.read(f"neurocodec/_weights/{model.file}")
+            assert hashlib.sha256(data).hexdigest() == model.sha256
+    assert "neurocodec/FORMAT.md" in names
+    assert "neurocodec/py.typed" in names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
