@@ -1,0 +1,76 @@
+"""The shipped models on real photographs, those that scikit-image carries."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import torch
+from PIL import Image
+
+from benchmarks.bd_rate import curve
+from neurocodec import api, container, metrics, weights
+from neurocodec.model import Codec
+from tests.drawing import Pixels
+
+MODELS = [m.name for m in weights.MODELS]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["coffee.png", "astronaut.png"])
+def photograph(request: pytest.FixtureRequest) -> Pixels:
+    with Image.open(Path(skimage.__path__[0]) / "data" / request.param) as image:
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_half_the_size_of_jpeg_at_equal_ms_ssim(photograph: Pixels, model: str) -> None:
+    rates, similarities = [], []
+    for quality in (10, 30, 50, 70, 90):
+        out = io.BytesIO()
+        Image.fromarray(photograph).save(out, "JPEG", quality=quality, optimize=True, progressive=True)
+        with Image.open(out) as image:
+            similarities.append(metrics.decibels(metrics.ms_ssim(photograph, np.array(image))))
+        rates.append(float(len(out.getvalue())))
+    jpeg = curve(rates, similarities)
+    data = api.compress(photograph, 50, model)
+    similarity = metrics.ms_ssim(photograph, api.decompress(data).pixels)
+    assert similarity > 0.93
+    assert len(data) < 0.5 * jpeg.rate_at(metrics.decibels(similarity))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_quality_spends_bytes_and_buys_similarity(photograph: Pixels, model: str) -> None:
+    sizes, similarities = [], []
+    for quality in (1, 20, 40, 60, 80, 100):
+        data = api.compress(photograph, quality, model)
+        sizes.append(len(data))
+        similarities.append(metrics.ms_ssim(photograph, api.decompress(data).pixels))
+    assert sizes == sorted(sizes)
+    assert similarities == sorted(similarities)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_latents_are_equal_over_threads_and_windows(photograph: Pixels, model: str) -> None:
+    loaded = weights.load(model, CPU)
+    c = container.unpack(api.compress(photograph, 60, model))
+    before = torch.get_num_threads()
+    latents = []
+    for threads, window in ((1, 24), (2, 24), (1, 1), (2, 3)):
+        torch.set_num_threads(threads)
+        codec = Codec(loaded.codec.networks, loaded.codec.y_tables, loaded.codec.z_tables, window)
+        latents.append(codec.decode_latents(c.latents, c.height, c.width, loaded.position(c.quality)))
+    torch.set_num_threads(before)
+    assert all(torch.equal(latents[0], other) for other in latents[1:])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 500), (17, 31), (64, 65)])
+def test_small_and_odd_sizes(photograph: Pixels, model: str, height: int, width: int) -> None:
+    pixels = photograph[100 : 100 + height, :width]
+    decoded = api.decompress(api.compress(pixels, 90, model)).pixels
+    assert decoded.shape == pixels.shape
+    assert metrics.psnr(decoded, pixels) > 24
