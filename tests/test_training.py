@@ -262,3 +262,26 @@ def test_the_klt_start_is_a_transform_codec(pictures: Path) -> None:
         klt = float((start(x, t)[0] - x).square().mean())
     assert klt < 0.1 * random
     assert klt < 10**-2.4  # 24 dB
+
+
+def test_divergence_stops_the_run_and_keeps_the_checkpoint(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(pictures, tmp_path, replace(SETTINGS, steps=2), device=CPU, config=TINY, report=quiet)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(loop, "random_batch", lambda *a: torch.full((2, 192, 192, 3), torch.nan))
+    with pytest.raises(TrainingError, match="no finite gradient"):
+        train(pictures, tmp_path, replace(SETTINGS, steps=200), device=CPU, config=TINY, report=quiet)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
+    torch.manual_seed(0)
+    x = torch.from_numpy(draw(kind, 192, 192))[None].float() / 255
+    model = TrainingModel(TINY)
+    loss, parts = loss_of(model, x, torch.tensor([2.0]), Distortion(0.97, 0.03), 3)
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss)
+    assert 0 <= parts["1-msssim"] <= 1
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -28,6 +28,7 @@ from neurocodec.training.validation import validate
 
 CLIP_NORM = 1.0
 EMA_HORIZON = 1000  # steps
+BAD_BATCHES = 20
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     model.train()
     stopped = stop_flag()
     sums: dict[str, float] = {}
+    bad = 0
     count, first, started = 0, run.step, time.monotonic()
     logged = saved = validated = started
     while run.step < settings.steps and not stopped():
@@ -176,10 +178,15 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         for optimizer in run.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            # One bad batch may not end a run of days: it is left out.
             if torch.isfinite(norm):
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.
+        bad = 0 if torch.isfinite(norm) else bad + 1
+        if bad == BAD_BATCHES:
+            raise TrainingError(
+                f"step {run.step}: {bad} batches in a row had no finite gradient. The last checkpoint is kept."
+            )
         run.step += 1
         run.update_average()
         count += 1
