@@ -104,7 +104,9 @@ def loss_of(
     model: nn.Module, x: Tensor, t: Tensor, distortion: Distortion, anchors: int
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM)."""
-    x_hat, bits_y, bits_z = model(x, t)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        x_hat, bits_y, bits_z = model(x, t)
+    # Everything below in float32: MS-SSIM subtracts squares, which bfloat16 turns into nan.
     pixels = x.shape[1] * x.shape[2]
     bpp = (bits_y + bits_z) / pixels
     lam = lambda_at(t, anchors)
