@@ -1,0 +1,115 @@
+"""python -m benchmarks.stages IMAGE: where the time and the arithmetic of the codec go.
+
+Times of the parts of compression and decompression in milliseconds, medians of one run in which all
+parts take turns, and multiply-accumulates per pixel of all networks (3x3 depthwise layers of the
+exact path, 0.1 % of the whole, are not counted).
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import machine
+from benchmarks.rate_distortion import read
+from benchmarks.timing import timed
+from neurocodec import weights
+from neurocodec.entropy import Decoder, Encoder, Tables
+from neurocodec.model import Codec, dequantize, quantize
+
+Push = tuple[NDArray[np.int32], NDArray[Any], Tables]
+
+
+class Recorder:
+    """Keeps what an encoder pushes."""
+
+    def __init__(self) -> None:
+        self.pushed: list[Push] = []
+
+    def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None:
+        self.pushed.append((symbols, table, tables))
+
+
+@click.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--quality", default=75.0, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--rounds", default=9, show_default=True)
+@click.option("--model", default="ms-ssim", show_default=True)
+def main(image: Path, quality: float, threads: int, rounds: int, model: str) -> None:
+    """Time the parts of the codec on one picture."""
+    torch.set_num_threads(threads)
+    print(machine.describe())
+    loaded = weights.load(model, torch.device("cpu"))
+    pixels, position = torch.from_numpy(read(image)), loaded.position(round(quality * 100))
+    seconds: dict[str, list[float]] = {}
+    for i in range(rounds + 1):
+        for name, spent in parts(loaded.codec, pixels, position).items():
+            if i:  # the first round warms up
+                seconds.setdefault(name, []).append(spent)
+    for name, values in seconds.items():
+        print(f"{name:>18}: median {1000 * statistics.median(values):.1f} ms")
+    exact, synthesis = (statistics.median(seconds[k]) for k in ("exact path", "synthesis"))
+    print(f"exact path / synthesis: {exact / synthesis:.2f}")
+    with FlopCounterMode(display=False) as counter:
+        data = loaded.codec.compress(pixels, position)
+    print(f"compress: {per_pixel(counter, pixels):.1f} kMAC per pixel")
+    with FlopCounterMode(display=False) as counter:
+        loaded.codec.decompress(data, pixels.shape[0], pixels.shape[1], position)
+    print(f"decompress: {per_pixel(counter, pixels):.1f} kMAC per pixel")
+
+
+def per_pixel(counter: FlopCounterMode, pixels: Tensor) -> float:
+    """Thousands of multiply-accumulates per pixel; the counter counts both halves of each."""
+    return counter.get_total_flops() / 2 / (pixels.shape[0] * pixels.shape[1]) / 1000
+
+
+@torch.inference_mode()
+def parts(codec: Codec, pixels: Tensor, position: int) -> dict[str, float]:
+    """Seconds of each part, once."""
+    seconds = {}
+    seconds["analysis"], y = timed(lambda: codec.analyse(pixels, position))
+    seconds["hyper-analysis"], z = timed(lambda: codec.hyper_analyse(y, position))
+    seconds["exact path"], y_hat = timed(lambda: exact_path(codec, y, z.round().int(), position))
+    recorder = Recorder()
+    codec.push_latents(pixels, position, recorder)
+    seconds["entropy encoding"], data = timed(lambda: encode_symbols(recorder.pushed))
+    seconds["entropy decoding"], _ = timed(lambda: decode_symbols(data, recorder.pushed))
+    seconds["synthesis"], _ = timed(lambda: codec.synthesise(y_hat, position))
+    return seconds
+
+
+def exact_path(codec: Codec, y: Tensor, z_symbols: Tensor, position: int) -> Tensor:
+    """What encoder and decoder both run: hyper-synthesis, step 1, step 2."""
+    psi = codec._psi(z_symbols, position)
+    y_hat, halves = codec._empty_latents(psi)
+    for step in (1, 2):
+        mean, table = codec._predict(step, psi, y_hat, halves)
+        symbols = quantize(halves.take(step, y), mean, table, codec.thresholds)
+        halves.put(step, y_hat, dequantize(symbols, mean))
+    return y_hat
+
+
+def encode_symbols(pushed: list[Push]) -> bytes:
+    encoder = Encoder()
+    for symbols, table, tables in pushed:
+        encoder.push(symbols, table, tables)
+    return encoder.finish()
+
+
+def decode_symbols(data: bytes, pushed: list[Push]) -> None:
+    decoder = Decoder(data)
+    for _, table, tables in pushed:
+        decoder.pull(table, tables)
+
+
+if __name__ == "__main__":
+    main()
