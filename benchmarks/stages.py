@@ -93,7 +93,7 @@ def exact_path(codec: Codec, y: Tensor, z_symbols: Tensor, position: int) -> Ten
     y_hat, halves = codec._empty_latents(psi)
     for step in (1, 2):
         mean, table = codec._predict(step, psi, y_hat, halves)
-        symbols = quantize(halves.take(step, y), mean, table, codec.thresholds)
+        symbols = quantize(halves.take(step, y), mean)
         halves.put(step, y_hat, dequantize(symbols, mean))
     return y_hat
 

@@ -14,14 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec.entropy import PRECISION, Decoder, Encoder, Tables
+from neurocodec.entropy import Decoder, Encoder, Tables
 from neurocodec.fixedpoint import ACTIVATION_BITS, LIMIT, MEAN_BITS, ONE, POSITION_BITS, half_of
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.prior import Halves
 from neurocodec.windows import sweep
 
-MAGNITUDES = 16  # symbols whose rounding looks at their code length; larger ones round plainly
-ROUNDING_WORTH = 0.0
 HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
 
@@ -45,7 +43,6 @@ class Codec:
         self.networks = networks.eval().requires_grad_(False)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
         self.device = next(networks.g_a.parameters()).device
-        self.thresholds = rounding_thresholds(y_tables, ROUNDING_WORTH).to(self.device)
         # Receptive fields in pixels (8 or 16 for each 3x3), in units of 64, rounded up.
         self.g_a_halo = -(-(8 * c.analysis_blocks[0] + 16 * c.analysis_blocks[1]) // STRIDE)
         self.g_s_halo = -(-(8 * c.synthesis_blocks[0] + 16 * c.synthesis_blocks[1]) // STRIDE)
@@ -77,7 +74,7 @@ class Codec:
         y_hat, halves = self._empty_latents(psi)
         for step in (1, 2):
             mean, table = self._predict(step, psi, y_hat, halves)
-            symbols = quantize(halves.take(step, y), mean, table, self.thresholds)
+            symbols = quantize(halves.take(step, y), mean)
             coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
             if step == 1:  # nothing looks at what step 2 codes
                 halves.put(step, y_hat, dequantize(symbols, mean))
@@ -194,30 +191,9 @@ class Codec:
         return torch.from_numpy(symbols).to(self.device)
 
 
-def rounding_thresholds(tables: Tables, worth: float) -> Tensor:
-    """(T, MAGNITUDES) float32: how far above s - 1 a value must lie to become the symbol s.
-
-    Rate-distortion optimal scalar quantization: rounding to s - 1 instead of s adds
-    (f^2 - (1 - f)^2) / worth bits' worth of distortion at fraction f, and saves the difference of their
-    code lengths. With worth 0 that is plain rounding; ln(2) / 6 is what the high-rate theory of a
-    uniform quantizer of step 1 asks for.
-    """
-    thresholds = np.full((len(tables.radius), MAGNITUDES), 0.5, np.float32)
-    for i, radius in enumerate(tables.radius.tolist()):
-        length = -np.log2(tables.row(i)[radius:-1] / (1 << PRECISION))  # bits of 0, 1, ..., R
-        saved = np.diff(length)[: MAGNITUDES - 1].clip(0)
-        thresholds[i, 1 : 1 + len(saved)] = 0.5 + np.minimum(saved * worth / 2, 0.45)
-    return torch.from_numpy(thresholds)
-
-
-def quantize(y: Tensor, mean: Tensor, table: Tensor, thresholds: Tensor) -> Tensor:
-    """y float in steps, mean in units of 2**-4 -> int32 symbols; all of one shape."""
-    residual = y - mean / (1 << MEAN_BITS)
-    symbols = residual.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-    magnitude = symbols.abs()
-    threshold = thresholds[table.long(), magnitude.clamp(max=MAGNITUDES - 1).long()]
-    lower = residual.abs() < magnitude - 1 + threshold
-    return torch.where(lower & (magnitude > 0), symbols - symbols.sign(), symbols).int()
+def quantize(y: Tensor, mean: Tensor) -> Tensor:
+    """y float in steps, mean in units of 2**-4 -> int32 symbols."""
+    return (y - mean / (1 << MEAN_BITS)).round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
 
 def dequantize(symbols: Tensor, mean: Tensor) -> Tensor:

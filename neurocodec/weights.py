@@ -32,7 +32,15 @@ class Model:
     about: str
 
 
-MODELS: tuple[Model, ...] = ()
+MODELS: tuple[Model, ...] = (
+    Model(
+        id=1,
+        name="ms-ssim",
+        file="ms-ssim-1.safetensors",
+        sha256="32c74ad7b47cfdf0e7dcf5c7613f5c00faee1929455290254889921a5330f35d",
+        about="tuned for MS-SSIM",
+    ),
+)
 DEFAULT_MODEL = "ms-ssim"
 
 
