@@ -124,8 +124,8 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
 
 def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
     """The codec of a weights file's tensors: float transforms, integer prior and tables."""
-    with torch.device("meta"):  # the initial weights would only be thrown away
-        networks = Networks(config)
+    # Not on the meta device: its first use imports half of torch's compiler, a whole second.
+    networks = Networks(config)
     for name in ("h_s", "context"):
         integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         make_exact(networks.get_submodule(name), integers)
