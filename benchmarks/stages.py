@@ -92,7 +92,7 @@ def exact_path(codec: Codec, y: Tensor, z_symbols: Tensor, position: int) -> Ten
     psi = codec._psi(z_symbols, position)
     y_hat, halves = codec._empty_latents(psi)
     for step in (1, 2):
-        mean, table = codec._predict(step, psi, y_hat, halves)
+        mean, _ = codec._predict(step, psi, y_hat, halves)
         symbols = quantize(halves.take(step, y), mean)
         halves.put(step, y_hat, dequantize(symbols, mean))
     return y_hat
