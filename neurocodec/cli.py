@@ -8,9 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +18,7 @@ import click
 from neurocodec import __version__
 from neurocodec.container import DEFAULT_MAX_PIXELS
 from neurocodec.errors import NeurocodecError
-
-STANDARD = "-"
+from neurocodec.files import STANDARD, check_target, read_source, write_target
 
 
 class Command(click.Group):
@@ -273,59 +269,6 @@ def export(run: Path, out: Path, pictures: Path, valid: Path | None, force: bool
         from neurocodec.training import export as exporting
 
     exporting.export(run, out, pictures, valid, report=lambda line: click.echo(line, err=True))
-
-
-def check_target(source: str, target: str, force: bool) -> None:
-    """Before any work: may the target be written?"""
-    if target == STANDARD:
-        return
-    path = Path(target)
-    if source != STANDARD and path.exists() and Path(source).exists() and path.samefile(source):
-        raise click.ClickException(f"{target} is the input itself: choose another name for the output.")
-    if path.is_dir():
-        raise click.ClickException(f"{target} is a folder: name a file in it.")
-    if path.exists() and not force:
-        raise click.ClickException(f"{target} exists: choose another name, or --force.")
-    if not path.absolute().parent.is_dir():
-        raise click.ClickException(f"{path.parent}: there is no such folder to write into.")
-
-
-def read_source(source: str) -> bytes:
-    """All bytes of a file, or of standard input."""
-    try:
-        if source == STANDARD:
-            return sys.stdin.buffer.read()
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise click.ClickException(f"{source}: cannot be read: {error.strerror}.") from error
-
-
-def write_target(target: str, data: bytes) -> None:
-    """Write beside the target and rename: whatever happens, the target is whole or untouched."""
-    if target == STANDARD:
-        try:
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
-                stream.write(data)
-        except OSError as error:
-            raise click.ClickException(f"standard output cannot be written: {error.strerror}.") from error
-        return
-    path = Path(target)
-    beside = ""
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; an output has the rights that any new file here would get.
-        os.umask(mask := os.umask(0))
-        os.chmod(beside, 0o666 & ~mask)
-        os.replace(beside, path)
-    except OSError as error:
-        raise click.ClickException(f"{target}: cannot be written: {error.strerror}.") from error
-    finally:
-        if beside and os.path.exists(beside):
-            os.unlink(beside)
 
 
 def tell(line: str, quiet: bool) -> None:

@@ -1,0 +1,65 @@
+"""Files and standard streams: read whole, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from neurocodec.errors import NeurocodecError
+
+STANDARD = "-"  # standard input or output
+
+
+def check_target(source: str, target: str, force: bool) -> None:
+    """Before any work: may the target be written?"""
+    if target == STANDARD:
+        return
+    path = Path(target)
+    if source != STANDARD and path.exists() and Path(source).exists() and path.samefile(source):
+        raise NeurocodecError(f"{target} is the input itself: choose another name for the output.")
+    if path.is_dir():
+        raise NeurocodecError(f"{target} is a folder: name a file in it.")
+    if path.exists() and not force:
+        raise NeurocodecError(f"{target} exists: choose another name, or --force.")
+    if not path.absolute().parent.is_dir():
+        raise NeurocodecError(f"{path.parent}: there is no such folder to write into.")
+
+
+def read_source(source: str) -> bytes:
+    """All bytes of a file, or of standard input."""
+    try:
+        if source == STANDARD:
+            return sys.stdin.buffer.read()
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise NeurocodecError(f"{source}: cannot be read: {error.strerror}.") from error
+
+
+def write_target(target: str, data: bytes) -> None:
+    """Write beside the target and rename: whatever happens, the target is whole or untouched."""
+    if target == STANDARD:
+        try:
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
+                stream.write(data)
+        except OSError as error:
+            raise NeurocodecError(f"standard output cannot be written: {error.strerror}.") from error
+        return
+    path = Path(target)
+    beside = ""
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; an output has the rights that any new file here would get.
+        os.umask(mask := os.umask(0))
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, path)
+    except OSError as error:
+        raise NeurocodecError(f"{target}: cannot be written: {error.strerror}.") from error
+    finally:
+        if beside and os.path.exists(beside):
+            os.unlink(beside)
