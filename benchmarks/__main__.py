@@ -1,65 +1,113 @@
-"""python -m benchmarks IMAGES: is it better than JPEG, and by how much?"""
+"""python -m benchmarks IMAGES --out REPORT: is it better than JPEG, and by how much?"""
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from pathlib import Path
 
 import click
 
-from benchmarks import machine, pictures, rate_distortion
-from benchmarks.bd_rate import Curve, bd_rate, curve
-from benchmarks.rate_distortion import Point
-from neurocodec import metrics
+from benchmarks import codecs, published, run, summary, tables
 
-SIMILARITIES = (0.90, 0.95, 0.98)
+
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """ "5,10,20" -> (5.0, 10.0, 20.0)."""
+    try:
+        found = tuple(float(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 5,10,20.") from None
+    if any(not 1 <= q <= 100 for q in found):
+        raise click.BadParameter("qualities run from 1 to 100.")
+    return found
+
+
+def names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """ "jpeg,webp" -> ("jpeg", "webp"); all codecs when empty."""
+    known = codecs.names()
+    chosen = tuple(part.strip() for part in value.split(",") if part.strip()) or tuple(known)
+    for name in chosen:
+        if name not in known and not (name.endswith(".safetensors") and Path(name).is_file()):
+            raise click.BadParameter(f"{name} is not one of {', '.join(known)}, nor a .safetensors file.")
+    return chosen
 
 
 @click.command()
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here, as JSON.")
-@click.option("--qualities", default="5,10,20,30,40,50,60,70,80,90,95", show_default=True)
-@click.option("--model", default="ms-ssim", show_default=True)
-@click.option("--limit", type=int, help="Only the first pictures.")
-def main(images: Path, out: Path | None, qualities: str, model: str, limit: int | None) -> None:
-    """Compare neurocodec with JPEG on every picture of a folder, at the same qualities.
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A folder for the results."
+)
+@click.option("--codecs", "chosen", default="", callback=names, help="Only these, with commas between. [default: all]")
+@click.option("--qualities", default="", callback=numbers, help="Instead of each codec's own sweep, such as 10,50,90.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures.")
+@click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count(), help="Of a codec that is timed.")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), help="Pictures at a time, untimed.")
+@click.option("--no-timings", is_flag=True, help="Leave the pass that measures time and memory out.")
+@click.option("--resume", is_flag=True, help="Go on with what --out holds: nothing is measured twice.")
+@click.option(
+    "--published",
+    "overlays",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Curves to draw as well: a JSON file in CompressAI's layout, or a folder of them.",
+)
+@click.option("--shown", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures in the report.")
+@click.option(
+    "--shown-quality", type=click.FloatRange(1, 100), default=15, show_default=True, help="JPEG's quality there."
+)
+def main(
+    images: Path,
+    out: Path,
+    chosen: tuple[str, ...],
+    qualities: tuple[float, ...],
+    limit: int | None,
+    threads: int,
+    jobs: int,
+    no_timings: bool,
+    resume: bool,
+    overlays: tuple[Path, ...],
+    shown: int,
+    shown_quality: float,
+) -> None:
+    """Compare neurocodec with JPEG and other codecs on every picture of a folder.
 
-    Rates are bytes on disk times 8 over pixels, distortions are of 8-bit decoded pixels, both are
-    means over the pictures. JPEG is Pillow's, optimized and progressive.
+    Writes measurements.csv, timings.csv, memory.csv, results.json, plots as SVG and PNG, and
+    report.html, one file that needs no network. A codec that cannot run here is named and left out.
+    The exit code is 1 when a picture had to be skipped or a codec failed on one.
     """
-    settings = [float(q) for q in qualities.split(",")]
-    loaded = dict(list(pictures.load(images).items())[:limit])
-    ours = rate_distortion.measure("neurocodec", rate_distortion.neurocodec(model), loaded, settings, print)
-    jpeg = rate_distortion.measure("jpeg", rate_distortion.jpeg, loaded, settings, print)
-    figures = compare(jpeg, ours)
-    for line, value in figures.items():
-        print(f"{line}: {value}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result = {"machine": machine.describe(), "images": images.name, "pictures": len(loaded), "model": model}
-        result |= {"figures": figures, "points": [p.fields() for p in jpeg + ours]}
-        out.write_text(json.dumps(result, indent=1) + "\n")
+    if (out / "measurements.csv").exists() and not resume:
+        raise click.UsageError(f"{out} holds measurements: add --resume to go on with them, or choose another --out.")
+    settings = run.Settings(images, out, chosen, qualities, limit, threads, jobs, not no_timings, shown, shown_quality)
+    try:
+        outcome = run.run(settings, published.read_all(overlays), lambda line: click.echo(line, err=True))
+    except ValueError as error:  # a wrong curve, or a file of results that is no such file
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo(f"Stopped: the same command with --resume goes on from what {out} holds.", err=True)
+        sys.exit(130)
+    if outcome.summaries:
+        click.echo(tables.text(outcome.summaries))
+    print_ratios(outcome)
+    for reason, left_out in outcome.left_out.items():
+        click.echo(f"left out: {', '.join(left_out)}: {reason}", err=True)
+    for line in run.refusals(outcome.summaries):
+        click.echo(line, err=True)
+    for problem in outcome.problems:
+        click.echo(problem, err=True)
+    if outcome.summaries:
+        click.echo(f"{out / 'report.html'} has the rest.", err=True)
+    if outcome.problems:
+        click.echo(f"{len(outcome.problems)} problem(s), named above.", err=True)
+        sys.exit(1)
 
 
-def compare(reference: list[Point], test: list[Point]) -> dict[str, str]:
-    """The figures that a reader wants: BD-rates, and sizes at equal MS-SSIM."""
-    figures = {}
-    for name, points in (("PSNR", psnr_curve), ("MS-SSIM", ms_ssim_curve)):
-        percent, (low, high) = bd_rate(points(reference), points(test))
-        figures[f"BD-rate {name}"] = f"{percent:+.1f} % (from {low:.2f} to {high:.2f} dB)"
-    for similarity in SIMILARITIES:
-        db = metrics.decibels(similarity)
-        a, b = ms_ssim_curve(reference).rate_at(db), ms_ssim_curve(test).rate_at(db)
-        figures[f"size at MS-SSIM {similarity:.2f}"] = f"{100 * (b / a - 1):+.1f} % ({a:.3f} to {b:.3f} bpp)"
-    return figures
-
-
-def psnr_curve(points: list[Point]) -> Curve:
-    return curve([p.bpp for p in points], [p.psnr for p in points])
-
-
-def ms_ssim_curve(points: list[Point]) -> Curve:
-    return curve([p.bpp for p in points], [p.ms_ssim_db for p in points])
+def print_ratios(outcome: run.Outcome) -> None:
+    """How long the others take, compared with our first model, picture by picture."""
+    ours = next((s for s in outcome.summaries if s.is_ours), None)
+    for s in outcome.summaries:
+        found = summary.ratios(outcome.timings, s.codec, ours.codec) if ours is not None and s is not ours else None
+        if found is not None:
+            click.echo(f"{s.label} takes {found[0]:.2f} times our time to encode, {found[1]:.2f} times to decode")
 
 
 if __name__ == "__main__":

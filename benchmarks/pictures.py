@@ -1,19 +1,79 @@
-"""The pictures of a folder, as arrays."""
+"""The pictures of a folder, and which of its files could not be used."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]
+from benchmarks.codecs.base import Pixels
+from neurocodec import images, metrics
+from neurocodec.container import DEFAULT_MAX_PIXELS
+from neurocodec.errors import ImageError
 
 
-def load(folder: Path) -> dict[str, Pixels]:
-    """Name -> (H, W, 3) uint8, sorted by name. Raises SystemExit for a folder without pictures."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".ppm"))
-    if not paths:
+@dataclass(frozen=True)
+class Source:
+    """A picture that every codec is measured on."""
+
+    path: Path
+    digest: str  # of the file, so that a cached figure is never one of another picture
+    width: int
+    height: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def megapixels(self) -> float:
+        return self.width * self.height / 1e6
+
+
+@dataclass
+class Found:
+    """What a folder holds."""
+
+    sources: list[Source] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # name -> one sentence
+
+
+def read(path: Path) -> Pixels:
+    """(H, W, 3) uint8. Raises ImageError for what is not an 8-bit RGB or grey picture."""
+    return images.read(path.read_bytes(), DEFAULT_MAX_PIXELS).pixels
+
+
+def find(folder: Path, limit: int | None = None) -> Found:
+    """The pictures of a folder, sorted by name; files with no picture's extension are passed over.
+
+    A file that cannot be decoded, and a picture too small for MS-SSIM, is skipped and named.
+    """
+    Image.init()
+    extensions = {e for e, form in Image.registered_extensions().items() if form in Image.OPEN}
+    found = Found()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in extensions):
+        if limit is not None and len(found.sources) == limit:
+            break
+        try:
+            height, width = read(path).shape[:2]
+        except (ImageError, OSError) as error:
+            found.skipped[path.name] = str(error)
+            continue
+        if min(height, width) < metrics.MS_SSIM_SMALLEST:
+            found.skipped[path.name] = (
+                f"{width}x{height} pixels are too few: MS-SSIM needs sides of at least {metrics.MS_SSIM_SMALLEST}."
+            )
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        found.sources.append(Source(path, digest, width, height))
+    return found
+
+
+def load(folder: Path, limit: int | None = None) -> dict[str, Pixels]:
+    """Name -> pixels of all usable pictures. Raises SystemExit for a folder without one."""
+    found = find(folder, limit)
+    if not found.sources:
         raise SystemExit(f"{folder}: no pictures here")
-    return {p.name: np.array(Image.open(p).convert("RGB")) for p in paths}
+    return {source.name: read(source.path) for source in found.sources}

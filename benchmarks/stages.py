@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine
-from benchmarks.rate_distortion import read
-from benchmarks.timing import timed
+from benchmarks.pictures import read
+from benchmarks.timings import timed
 from neurocodec import weights
 from neurocodec.entropy import Decoder, Encoder, Tables
 from neurocodec.model import Codec, dequantize, quantize

@@ -1,0 +1,58 @@
+"""neurocodec itself, through its library: the same bytes that its command writes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import neurocodec
+from benchmarks.codecs.base import Codec, Pixels
+
+
+class Neurocodec(Codec):
+    """A shipped tune by its name, or a private model by the path of its weights."""
+
+    settings = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        private = model.endswith(".safetensors")
+        self.path = model if private else None
+        self.name = f"neurocodec-{Path(model).stem if private else model}"
+        self.label = f"neurocodec ({Path(model).stem if private else model})"
+
+    def encode(self, pixels: Pixels, setting: float) -> bytes:
+        return neurocodec.compress(pixels, setting, self.model)
+
+    def decode(self, data: bytes) -> Pixels:
+        return neurocodec.decompress(data, self.path).pixels
+
+    def version(self) -> str:
+        from neurocodec import weights  # loads torch
+
+        weights_hash = (
+            hashlib.sha256(Path(self.path).read_bytes()).hexdigest() if self.path else weights.find(self.model).sha256
+        )
+        return f"neurocodec {neurocodec.__version__}, code {code_hash()}, weights {weights_hash[:8]}"
+
+    def missing(self) -> str | None:
+        if self.path is not None and not Path(self.path).is_file():
+            return f"{self.path} is not a file"
+        return None
+
+    def use_threads(self, threads: int) -> None:
+        import torch
+
+        super().use_threads(threads)
+        torch.set_num_threads(threads)
+
+
+@functools.cache
+def code_hash() -> str:
+    """Over the package's modules: a figure measured with other code is measured again."""
+    folder = Path(neurocodec.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]

@@ -1,0 +1,60 @@
+"""python -m benchmarks.crops IMAGE OUT.png: one part of a picture, as it was, as JPEG, and as neurocodec
+with the same number of bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks import codecs, pictures
+from benchmarks.codecs.base import Pixels
+from benchmarks.equal_bytes import most_detailed, pair_of
+
+MARGIN, CAPTION = 8, 44  # pixels
+
+
+@click.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--quality", type=click.FloatRange(1, 100), default=10, show_default=True, help="JPEG's.")
+@click.option("--model", default="ms-ssim", show_default=True, help="A shipped model, or a .safetensors file.")
+@click.option("--side", default=160, show_default=True, help="Of the square, in pixels.")
+@click.option("--zoom", default=2, show_default=True, help="Times the square is magnified, without smoothing.")
+def main(image: Path, out: Path, quality: float, model: str, side: int, zoom: int) -> None:
+    """Write three squares side by side: where the original has the most detail."""
+    pixels = pictures.read(image)
+    ours = codecs.make(model if model.endswith(".safetensors") else f"{codecs.OURS}{model}")
+    pair = pair_of(codecs.make(codecs.REFERENCE), ours, pixels, quality)
+    left, top = most_detailed(pixels, side)
+    part = (slice(top, top + side), slice(left, left + side))
+    theirs, own = len(pair.reference.data), len(pair.ours.data)
+    panels = [
+        (pixels[part], "original", f"{image.name}, {pixels.shape[1]}x{pixels.shape[0]}"),
+        (pair.reference.pixels[part], f"JPEG, {theirs:,} bytes", f"MS-SSIM {pair.reference.ms_ssim:.3f}"),
+        (pair.ours.pixels[part], f"neurocodec, {own:,} bytes", f"MS-SSIM {pair.ours.ms_ssim:.3f}"),
+    ]
+    side_by_side(panels, zoom).save(out, optimize=True)
+    for version in (pair.reference, pair.ours):
+        print(
+            f"{version.label}, quality {version.setting:g}: {len(version.data)} bytes, "
+            f"PSNR {version.psnr:.2f} dB, MS-SSIM {version.ms_ssim:.4f}"
+        )
+
+
+def side_by_side(panels: list[tuple[Pixels, str, str]], zoom: int) -> Image.Image:
+    """Panels (pixels, first line, second line) in a row on white, captions below."""
+    height, width = (zoom * n for n in panels[0][0].shape[:2])
+    sheet = Image.new("RGB", (len(panels) * (width + MARGIN) - MARGIN, height + CAPTION), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    for i, (pixels, *lines) in enumerate(panels):
+        x = i * (width + MARGIN)
+        sheet.paste(Image.fromarray(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1)), (x, 0))
+        draw.multiline_text((x, height + 3), "\n".join(lines), fill="black", font=font)
+    return sheet
+
+
+if __name__ == "__main__":
+    main()

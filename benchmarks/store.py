@@ -1,0 +1,65 @@
+"""Rows of dataclasses in CSV files: appended as they are measured, so that a stopped run loses nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from benchmarks.measure import Measurement
+from benchmarks.timings import Memory, Timing
+
+Row = TypeVar("Row", bound=Measurement | Timing | Memory)
+
+
+class Table(Generic[Row]):
+    """A CSV file whose lines are rows of one dataclass, one for each key."""
+
+    def __init__(self, path: Path, kind: type[Row]) -> None:
+        self.path, self.kind = path, kind
+        self.rows: dict[object, Row] = {}
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        hints = get_type_hints(self.kind)
+        names = [f.name for f in fields(self.kind)]
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != names:
+                raise ValueError(f"{self.path} has other columns than this version writes: remove it.")
+            for line in reader:
+                if None in line.values():  # the last line of a run that was killed while it wrote
+                    continue
+                values: dict[str, Any] = {name: hints[name](line[name]) for name in names}
+                row = self.kind(**values)
+                self.rows[row.key] = row
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append rows, to memory and to the file."""
+        new = list(rows)
+        if not new:
+            return
+        names = [f.name for f in fields(self.kind)]
+        complete = not self.path.exists() or self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if not complete:
+                file.write("\n")
+            if file.tell() == 0:
+                writer.writerow(names)
+            for row in new:
+                self.rows[row.key] = row
+                writer.writerow([getattr(row, name) for name in names])
+
+    def rewrite(self, rows: Iterable[Row]) -> None:
+        """The file anew, sorted: what a run leaves does not depend on which worker was first."""
+        beside = self.path.with_suffix(".tmp")
+        names = [f.name for f in fields(self.kind)]
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([getattr(row, name) for name in names] for row in rows)
+        beside.replace(self.path)

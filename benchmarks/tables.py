@@ -1,0 +1,58 @@
+"""The comparison as a table: for the terminal, and as Markdown for a README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.summary import SIMILARITIES, BdRate, Summary
+
+
+def columns() -> list[str]:
+    """The heads of the table."""
+    sizes = [f"size at MS-SSIM {s:.2f}" for s in SIMILARITIES]
+    return ["codec", "BD-rate MS-SSIM", "BD-rate PSNR", *sizes, "encode s/MP", "decode s/MP", "memory MB"]
+
+
+def cells(s: Summary) -> list[str]:
+    """One codec's line."""
+    sizes = [percent(size.percent) for size in s.sizes] or ["-"] * len(SIMILARITIES)
+    memory = "-" if s.encode_mb is None or s.decode_mb is None else f"{s.encode_mb:.0f} / {s.decode_mb:.0f}"
+    times = [number(s.encode_s_per_mp), number(s.decode_s_per_mp), memory]
+    return [s.label, window(s.bd_ms_ssim), window(s.bd_psnr), *sizes, *times]
+
+
+def text(summaries: Sequence[Summary]) -> str:
+    """Aligned with spaces."""
+    rows = [columns(), *(cells(s) for s in summaries)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *others = (
+            cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *others]))
+    return "\n".join(lines)
+
+
+def markdown(summaries: Sequence[Summary]) -> str:
+    """As Markdown; our lines are bold."""
+    lines = ["| " + " | ".join(columns()) + " |", "|---|" + "---:|" * (len(columns()) - 1)]
+    for s in summaries:
+        bold = "**" if s.is_ours else ""
+        lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in cells(s)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def window(value: BdRate) -> str:
+    """ "-60.0 % (9.6 to 22.5 dB)"."""
+    if value.percent is None:
+        return "refused" if value.refused else "-"
+    return f"{percent(value.percent)} ({value.low:.1f} to {value.high:.1f} dB)"
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
