@@ -39,7 +39,8 @@ def draw_all(folder: Path, heading: str, summaries: Sequence[Summary], published
     """ms-ssim.svg, ms-ssim.png, psnr.svg and psnr.png in a folder."""
     for measure in (MS_SSIM, PSNR):
         figure = draw(measure, heading, summaries, published)
-        with mpl.rc_context({"svg.hashsalt": "neurocodec"}):  # the same figures give the same file
+        # The same figures give the same file, and its text is text.
+        with mpl.rc_context({"svg.hashsalt": "neurocodec", "svg.fonttype": "none"}):
             figure.savefig(folder / f"{measure.stem}.svg", metadata={"Date": None})
         figure.savefig(folder / f"{measure.stem}.png", dpi=110)
 

@@ -1,0 +1,169 @@
+"""python -m benchmarks, from a folder of pictures to the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from benchmarks import codecs, crops, equal_bytes, packaged, summary
+from benchmarks.__main__ import main
+from benchmarks.measure import Measurement
+from benchmarks.store import Table
+from benchmarks.summary import Point, Summary
+from tests.drawing import draw
+
+FEW = ["--codecs", "neurocodec-ms-ssim,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
+
+
+def benchmark(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two good pictures, three that cannot be measured, and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    packaged.main([str(folder / "all")], standalone_mode=False)
+    for name in ("chelsea.png", "coffee.png"):
+        with Image.open(folder / "all" / name) as image:
+            image.crop((100, 60, 300, 240)).save(folder / name)
+    whole = (folder / "coffee.png").read_bytes()
+    (folder / "damaged.png").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(draw("shapes", 160, 300)).save(folder / "small.png")
+    Image.fromarray(np.zeros((200, 200, 4), np.uint8)).save(folder / "transparent.png")
+    (folder / "README.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> tuple[Path, Result]:
+    out = folder / "report"
+    return out, benchmark(folder, "--out", out, *FEW, "--published", Path(__file__).parent / "published")
+
+
+def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Result]) -> None:
+    out, result = ran
+    assert result.exit_code == 1
+    assert "skipped damaged.png: the picture is damaged" in result.output
+    assert "skipped small.png: 300x160 pixels are too few" in result.output
+    assert "skipped transparent.png: the picture has transparency" in result.output
+    assert "3 problem(s)" in result.output
+    assert "README.txt" not in result.output
+    names = {p.name for p in out.iterdir()}
+    plots = {f"{m}.{e}" for m in ("ms-ssim", "psnr") for e in ("svg", "png")}
+    tables = {"measurements.csv", "timings.csv", "memory.csv", "results.json", "table.md"}
+    assert names == plots | tables | {"report.html"}
+    with (out / "measurements.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 5
+    content = json.loads((out / "results.json").read_text())
+    assert {c["codec"] for c in content["codecs"]} == {"neurocodec-ms-ssim", "jpeg"}
+    assert content["conditions"]["torch"]
+    assert set(content["pictures"]) == {"chelsea.png", "coffee.png"}
+    ours = content["codecs"][0]
+    assert ours["bd_ms_ssim"]["percent"] < -40
+    assert ours["bd_ms_ssim"]["low"] < ours["bd_ms_ssim"]["high"]
+    assert ours["encode_s_per_mp"] > 0
+    assert ours["encode_mb"] > content["codecs"][1]["encode_mb"] > 20
+    assert (out / "table.md").read_text().count("\n") == 4
+    assert ">VTM<" in (out / "ms-ssim.svg").read_text()
+
+
+def test_a_row_is_what_the_codec_did(ran: tuple[Path, Result], folder: Path) -> None:
+    table = Table(ran[0] / "measurements.csv", Measurement)
+    row = next(r for r in table.rows.values() if r.codec == "jpeg" and r.setting == 50 and r.picture == "coffee.png")
+    data = codecs.make("jpeg").encode(np.array(Image.open(folder / "coffee.png").convert("RGB")), 50)
+    assert row.bytes == len(data)
+    assert row.bpp == pytest.approx(len(data) * 8 / (200 * 180), abs=1e-6)
+
+
+def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -> None:
+    out, _ = ran
+    refused = benchmark(folder, "--out", out, *FEW)
+    assert refused.exit_code == 2
+    assert "--resume" in refused.output
+    before = {name: (out / name).read_bytes() for name in ("measurements.csv", "timings.csv", "memory.csv")}
+    again = benchmark(folder, "--out", out, *FEW, "--resume", "--shown", "0")
+    assert "measured" not in again.output
+    assert "timed" not in again.output
+    assert {name: (out / name).read_bytes() for name in before} == before
+    # A run that was killed while it wrote a line: that line, and only it, is measured again.
+    lines = before["measurements.csv"].decode().splitlines(keepends=True)
+    (out / "measurements.csv").write_text("".join(lines[:-1]) + lines[-1][:30])
+    mended = benchmark(folder, "--out", out, *FEW, "--resume", "--shown", "0")
+    assert "measured 1 of 1 files" in mended.output
+    assert (out / "measurements.csv").read_bytes() == before["measurements.csv"]
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    nothing = benchmark(empty, "--out", tmp_path / "out")
+    assert nothing.exit_code == 1
+    assert "no picture" in nothing.output
+    assert not (tmp_path / "out").exists()
+    for arguments, said in (
+        (["--codecs", "jpeg,gif89"], "gif89 is not one of"),
+        (["--qualities", "5,many"], "not a list of numbers"),
+        (["--qualities", "0,50"], "1 to 100"),
+        (["--published", str(tmp_path / "none.json")], "does not exist"),
+    ):
+        result = benchmark(empty, "--out", tmp_path / "out", *arguments)
+        assert (result.exit_code, said in result.output) == (2, True), result.output
+    (tmp_path / "bad.json").write_text("{}")
+    result = benchmark(empty, "--out", tmp_path / "out", "--published", tmp_path / "bad.json")
+    assert result.exit_code == 1
+    assert "is not a published curve" in result.output
+
+
+def test_a_codec_that_is_not_here_is_named(folder: Path, tmp_path: Path) -> None:
+    name = next(n for n in codecs.ZOO if codecs.make(n).missing() is not None)
+    options = ["--qualities", "50", "--jobs", "1", "--no-timings", "--limit", "1", "--shown", "0"]
+    result = benchmark(folder, "--out", tmp_path / "out", "--codecs", f"jpeg,{name}", *options)
+    assert f"left out: {name}: " in result.output
+    assert result.exit_code == 0  # the first picture is a good one
+
+
+def line(points: list[tuple[float, float]]) -> Summary:
+    return Summary("x", "x", [Point(i, bpp, psnr, 1 - 10 ** (-psnr / 20)) for i, (bpp, psnr) in enumerate(points)])
+
+
+def test_curves_that_cannot_be_compared_are_refused_with_a_reason() -> None:
+    good = [(0.1, 26.0), (0.2, 28.0), (0.4, 31.0), (0.8, 34.0), (1.6, 37.0)]
+    reference, wrong, narrow = line(good), line([(0.1, 30.0), (0.2, 29.0), (0.4, 31.0), (0.5, 32.0)]), line(good[:2])
+    half = line([(bpp / 2, psnr) for bpp, psnr in good])
+    for each in (wrong, narrow, half):
+        summary.compare(each, reference)
+    assert "must rise" in wrong.bd_psnr.refused
+    assert "four points" in narrow.bd_psnr.refused
+    assert wrong.bd_psnr.percent is None
+    assert half.bd_psnr.percent == pytest.approx(-50)
+    assert half.bd_ms_ssim.percent == pytest.approx(-50, abs=0.1)
+    sizes = {s.ms_ssim: s for s in half.sizes}
+    assert sizes[0.98].percent == pytest.approx(-50, abs=0.1)
+    assert sizes[0.90].percent is None  # below the curve
+
+
+def test_equal_bytes(folder: Path) -> None:
+    pixels = np.array(Image.open(folder / "coffee.png").convert("RGB"))
+    reference, ours = codecs.make("jpeg"), codecs.make("neurocodec-ms-ssim")
+    pair = equal_bytes.pair_of(reference, ours, pixels, 10)
+    assert 0.97 * len(pair.reference.data) < len(pair.ours.data) <= len(pair.reference.data)
+    assert pair.ours.ms_ssim > pair.reference.ms_ssim
+    flat = np.full((200, 200, 3), 90, np.uint8)
+    flat[20:40, 100:130] = draw("noise", 20, 30)
+    assert equal_bytes.most_detailed(flat, 30) in {(x, y) for x in range(98, 103) for y in range(8, 22)}
+
+
+def test_crops(folder: Path, tmp_path: Path) -> None:
+    arguments = [str(folder / "chelsea.png"), str(tmp_path / "x.png"), "--side", "60", "--zoom", "3"]
+    result = CliRunner().invoke(crops.main, arguments)
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (3 * 180 + 2 * crops.MARGIN, 180 + crops.CAPTION)
