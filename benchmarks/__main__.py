@@ -8,7 +8,12 @@ from pathlib import Path
 
 import click
 
-from benchmarks import codecs, published, run, summary, tables
+try:
+    from benchmarks import codecs, published, run, summary, tables
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed: pip install -e '.[bench]' brings what the benchmark needs."
+    ) from None
 
 
 def numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
@@ -40,8 +45,12 @@ def names(context: click.Context, parameter: click.Parameter, value: str) -> tup
 @click.option("--codecs", "chosen", default="", callback=names, help="Only these, with commas between. [default: all]")
 @click.option("--qualities", default="", callback=numbers, help="Instead of each codec's own sweep, such as 10,50,90.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first pictures.")
-@click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count(), help="Of a codec that is timed.")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), help="Pictures at a time, untimed.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="Of a codec that is timed."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="Pictures at a time, untimed."
+)
 @click.option("--no-timings", is_flag=True, help="Leave the pass that measures time and memory out.")
 @click.option("--resume", is_flag=True, help="Go on with what --out holds: nothing is measured twice.")
 @click.option(

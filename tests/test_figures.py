@@ -1,0 +1,89 @@
+"""The figures we committed still hold: measured again on a part, and the same wherever they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import codecs, measure, packaged, pictures, summary, tables
+from benchmarks.measure import Measurement, Task
+from benchmarks.pictures import Source
+from benchmarks.store import Table
+from benchmarks.summary import BdRate, EqualSize, Point, Summary
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+OURS = "neurocodec-ms-ssim"
+pytestmark = pytest.mark.figures
+
+
+def committed(name: str) -> tuple[list[Measurement], list[Summary], int]:
+    """The rows, the summaries, and the number of pictures of a folder of results."""
+    content = json.loads((RESULTS / name / "results.json").read_text())
+    rows = list(Table(RESULTS / name / "measurements.csv", Measurement).rows.values())
+    summaries = []
+    for fields in content["codecs"]:
+        fields["points"] = [Point(**p) for p in fields["points"]]
+        fields["bd_psnr"], fields["bd_ms_ssim"] = BdRate(**fields["bd_psnr"]), BdRate(**fields["bd_ms_ssim"])
+        fields["sizes"] = [EqualSize(**s) for s in fields["sizes"]]
+        summaries.append(Summary(**fields))
+    return rows, summaries, len(content["pictures"])
+
+
+def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
+    """Three settings of a codec on a picture: bytes and distortions as committed, within tolerance.
+
+    Transforms run in floating point, so another machine may round a few latents otherwise, and
+    another Pillow may bring another libjpeg.
+    """
+    old = {r.setting: r for r in rows if r.codec == codec and r.digest == source.digest}
+    result = measure.run(Task(codec, source, tuple(s for s in (10, 50, 90) if s in old)))
+    assert result.error is None
+    assert len(result.rows) == 3
+    for row in result.rows:
+        assert row.bytes == pytest.approx(old[row.setting].bytes, rel=0.005)
+        assert row.psnr == pytest.approx(old[row.setting].psnr, abs=0.05)
+        assert row.ms_ssim == pytest.approx(old[row.setting].ms_ssim, abs=0.001)
+
+
+@pytest.mark.parametrize("codec", [OURS, "jpeg"])
+def test_scikit_image_again(tmp_path: Path, codec: str) -> None:
+    packaged.main([str(tmp_path)], standalone_mode=False)
+    rows, _, count = committed("scikit-image")
+    sources = pictures.find(tmp_path).sources
+    assert len(sources) == count
+    for source in sources[:3]:
+        measure_again(source, codec, rows)
+
+
+@pytest.mark.skipif("NEUROCODEC_KODAK" not in os.environ, reason="NEUROCODEC_KODAK does not name Kodak's folder")
+@pytest.mark.parametrize("codec", [OURS, "jpeg"])
+def test_kodak_again(codec: str) -> None:
+    rows, _, count = committed("kodak")
+    sources = pictures.find(Path(os.environ["NEUROCODEC_KODAK"])).sources
+    assert len(sources) == count
+    for source in sources[::8]:
+        measure_again(source, codec, rows)
+
+
+@pytest.mark.parametrize("name", ["kodak", "scikit-image"])
+def test_summaries_follow_from_the_measurements(name: str) -> None:
+    rows, summaries, count = committed(name)
+    reference = next(s for s in summaries if s.codec == codecs.REFERENCE)
+    for told in summaries:
+        again = Summary(told.codec, told.label, summary.points_of(told.codec, rows, count))
+        assert again.points == told.points
+        if told is not reference:
+            summary.compare(again, reference)
+            assert (again.bd_psnr, again.bd_ms_ssim, again.sizes) == (told.bd_psnr, told.bd_ms_ssim, told.sizes)
+    assert (RESULTS / name / "table.md").read_text() == tables.markdown(summaries)
+
+
+def test_the_readme_tells_the_committed_figures() -> None:
+    assert (RESULTS / "kodak" / "table.md").read_text() in (ROOT / "README.md").read_text()
+    for file in ("results/kodak/ms-ssim.svg", "results/crops.png"):
+        assert f"benchmarks/{file}" in (ROOT / "README.md").read_text()
+        assert (RESULTS.parent / file).is_file()
