@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.codecs.base import Pixels
-from neurocodec import images, metrics
+from neurocodec import images
 from neurocodec.container import DEFAULT_MAX_PIXELS
 from neurocodec.errors import ImageError
+from neurocodec.objective import MS_SSIM_SMALLEST
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def find(folder: Path, limit: int | None = None) -> Found:
         except (ImageError, OSError) as error:
             found.skipped[path.name] = str(error)
             continue
-        if min(height, width) < metrics.MS_SSIM_SMALLEST:
+        if min(height, width) < MS_SSIM_SMALLEST:
             found.skipped[path.name] = (
-                f"{width}x{height} pixels are too few: MS-SSIM needs sides of at least {metrics.MS_SSIM_SMALLEST}."
+                f"{width}x{height} pixels are too few: MS-SSIM needs sides of at least {MS_SSIM_SMALLEST}."
             )
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]

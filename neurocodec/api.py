@@ -16,6 +16,7 @@ from neurocodec import container, weights
 from neurocodec.container import DEFAULT_MAX_PIXELS, QUALITY_STEPS, Container
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture
+from neurocodec.refine import EFFORT_STEPS, Refiner, Report
 
 DEFAULT_QUALITY = 75.0
 
@@ -41,20 +42,26 @@ def compress(
     quality: float = DEFAULT_QUALITY,
     model: str = weights.DEFAULT_MODEL,
     device: str = "auto",
+    effort: int = 0,
+    progress: Report | None = None,
 ) -> bytes:
     """A picture as the bytes of a .nc file.
 
     picture: a :class:`Picture`, or an array (H, W, 3) or (H, W) of uint8. quality: 1 to 100, in
     hundredths. model: the name of a shipped model, or the path of a .safetensors file.
-    device: "auto", "cpu" or "cuda". Raises ValueError, ImageError, WeightsError.
+    device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
+    takes some hundred times as long and saves bytes; progress is then called with the share done, 0 to 1.
+    Raises ValueError, ImageError, WeightsError.
     """
+    if not 0 <= effort < len(EFFORT_STEPS):
+        raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not (math.isfinite(quality) and 1 <= quality <= 100):
         raise ValueError(f"quality {quality} is outside 1 to 100")
     if not isinstance(picture, Picture):
         picture = as_picture(picture)
     loaded = weights.load(model, torch_device(device))
     hundredths = round(quality * QUALITY_STEPS)
-    latents = loaded.codec.compress(torch.from_numpy(picture.pixels), loaded.position(hundredths))
+    latents = _latents(loaded, torch.from_numpy(picture.pixels), loaded.position(hundredths), effort, progress)
     return container.pack(
         Container(
             model_id=container.PRIVATE_MODEL if loaded.id is None else loaded.id,
@@ -66,6 +73,18 @@ def compress(
             fingerprint=loaded.fingerprint if loaded.id is None else b"",
         )
     )
+
+
+def _latents(
+    loaded: weights.LoadedModel, pixels: torch.Tensor, position: int, effort: int, progress: Report | None
+) -> bytes:
+    if not effort:
+        return loaded.codec.compress(pixels, position)
+    if loaded.objective is None:
+        raise WeightsError("the model does not say what it was trained for, as --effort needs: export it again.")
+    refiner = Refiner(loaded.codec, loaded.objective)
+    best = refiner.refine(pixels, position, EFFORT_STEPS[effort], progress or (lambda done: None))
+    return loaded.codec.encode_latents(best.y, best.z, position)
 
 
 def decompress(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def main() -> None:
     help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.",
 )
 @click.option("--model", default="ms-ssim", show_default=True, help="A shipped model, or a .safetensors file.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=0,
+    show_default=True,
+    help="Above 0, optimise the latents for this picture: smaller files, for minutes instead of moments.",
+)
 @device_option
 @max_pixels_option
 @force_option
@@ -82,6 +90,7 @@ def compress(
     target: str,
     quality: float,
     model: str,
+    effort: int,
     device: str,
     max_pixels: int,
     force: bool,
@@ -93,6 +102,7 @@ def compress(
     \b
     Example:
       neurocodec compress -q 50 photo.png photo.nc
+      neurocodec compress -q 50 --effort 5 photo.png smaller.nc
     """
     if math.isnan(quality):
         raise click.UsageError("the quality is not a number.")
@@ -104,7 +114,8 @@ def compress(
         picture = images.read(data, max_pixels)
     for note in picture.notes:
         tell(f"Note: {source}: {note}", quiet)
-    packed = api.compress(picture, quality, model, device)
+    with progress_bar(quiet or not effort) as progress:
+        packed = api.compress(picture, quality, model, device, effort, progress)
     write_target(target, packed)
     bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)
     raw = picture.width * picture.height * (1 if picture.grey else 3)
@@ -227,16 +238,15 @@ def train(pictures: Path, out: Path, valid: Path | None, device: str, **settings
     """Train a model on the folder PICTURES, or go on with the run that is in --out.
 
     Stop it at any time with Ctrl-C: it saves a checkpoint and goes on from there when it is started
-    again. Under torchrun it trains on all the GPUs that torchrun gives it. The train extra is needed.
+    again. Under torchrun it trains on all the GPUs that torchrun gives it.
 
     \b
     Example:
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
-    with needing_extra():
-        from neurocodec.training import loop
     from neurocodec import api
+    from neurocodec.training import loop
 
     chosen = None if device == "auto" else api.torch_device(device)
     loop.train(pictures, out, loop.Settings(**settings), valid, chosen, report=lambda line: click.echo(line, err=True))
@@ -265,8 +275,7 @@ def export(run: Path, out: Path, pictures: Path, valid: Path | None, force: bool
     """
     if out.exists() and not force:
         raise click.ClickException(f"{out} exists: choose another name, or --force.")
-    with needing_extra():
-        from neurocodec.training import export as exporting
+    from neurocodec.training import export as exporting
 
     exporting.export(run, out, pictures, valid, report=lambda line: click.echo(line, err=True))
 
@@ -275,6 +284,16 @@ def tell(line: str, quiet: bool) -> None:
     """A message for people: on standard error, so that data can go to standard output."""
     if not quiet:
         click.echo(line, err=True)
+
+
+@contextmanager
+def progress_bar(hidden: bool) -> Iterator[Callable[[float], None]]:
+    """A bar with the time left on standard error, where that is a terminal."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    with click.progressbar(length=1000, label="refining", file=sys.stderr) as bar:
+        yield lambda done: bar.update(round(1000 * done) - bar.pos)
 
 
 def print_json(fields: dict[str, Any], target: str) -> None:
@@ -288,13 +307,3 @@ def naming(file: str) -> Iterator[None]:
         yield
     except NeurocodecError as error:
         raise type(error)(f"{file}: {error}") from error
-
-
-@contextmanager
-def needing_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"{error.name} is not installed: pip install 'neurocodec[train]' brings what training needs."
-        ) from error

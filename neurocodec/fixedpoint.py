@@ -110,6 +110,26 @@ class ExactToTable(nn.Module):
         return mean, table
 
 
+def load_float(module: nn.Module, exact: nn.Module) -> None:
+    """Give a float prior the parameters of its exact twin: the same function but for the rounding of
+    activations, and with a gradient."""
+    for name, leaf in module.named_modules():
+        if not isinstance(leaf, Pointwise | Depthwise | QualityTable):
+            continue
+        twin = exact.get_submodule(name)
+        with torch.no_grad():
+            if isinstance(leaf, QualityTable) and isinstance(twin, ExactQualityTable):
+                leaf.table.copy_(twin.table / ONE)
+            elif isinstance(leaf, Pointwise) and isinstance(twin, ExactPointwise):
+                leaf.weight.copy_(twin.weight.T)
+                leaf.bias.copy_(twin.bias / ONE)
+            elif isinstance(leaf, Depthwise) and isinstance(twin, ExactDepthwise):
+                leaf.weight.copy_(twin.weight.permute(3, 2, 0, 1))
+                leaf.bias.copy_(twin.bias / ONE)
+            else:
+                raise TypeError(f"{name} is not the exact twin of a {type(leaf).__name__}")
+
+
 def to_integers(module: nn.Module) -> dict[str, Tensor]:
     """The parameters of a float prior, rounded to what the exact path will use, as int32."""
     integers = {}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-MS_SSIM_SMALLEST = 161  # pixels: five scales of an 11 pixel window
+from neurocodec.objective import MS_SSIM_SMALLEST
 
 
 def bits_per_pixel(bytes_on_disk: int, width: int, height: int) -> float:

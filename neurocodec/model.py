@@ -59,12 +59,21 @@ class Codec:
         return coder.finish()
 
     @torch.inference_mode()
+    def encode_latents(self, y: Tensor, z: Tensor, position: int) -> bytes:
+        """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents."""
+        coder = Encoder()
+        self._push(y, z, position, coder)
+        return coder.finish()
+
+    @torch.inference_mode()
     def push_latents(self, pixels: Tensor, position: int, coder: Pusher) -> None:
         """The latents of a picture, symbol by symbol into a coder (or into what counts them)."""
         # 1. Analysis: pixels to latents and hyper-latents.
         y = self.analyse(pixels, position)
-        z = self.hyper_analyse(y, position)
-        z_symbols = z.round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
+        self._push(y, self.hyper_analyse(y, position), position, coder)
+
+    def _push(self, y: Tensor, z: Tensor, position: int, coder: Pusher) -> None:
+        z_symbols = z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
         # 2. Hyper-latents.
         coder.push(to_numpy(z_symbols), self._z_table(z_symbols, position), self.z_tables)
@@ -107,7 +116,7 @@ class Codec:
 
     def analyse(self, pixels: Tensor, position: int) -> Tensor:
         """g_a: pixels (H, W, 3) uint8 -> y (1, H/16, W/16, M) float32, edges repeated to the stride."""
-        t = self._t(position).float()
+        t = self.t(position).float()
         x = pad(pixels[None].to(self.device))
 
         def network(x: Tensor) -> tuple[Tensor]:
@@ -117,7 +126,7 @@ class Codec:
 
     def hyper_analyse(self, y: Tensor, position: int) -> Tensor:
         """h_a: y -> z (1, H/64, W/64, Z) float32."""
-        t = self._t(position).float()
+        t = self.t(position).float()
 
         def network(y: Tensor) -> tuple[Tensor]:
             return (self.networks.h_a(y, t),)
@@ -126,7 +135,7 @@ class Codec:
 
     def synthesise(self, y_hat: Tensor, position: int) -> Tensor:
         """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H', W', 3) uint8."""
-        t = self._t(position).float()
+        t = self.t(position).float()
 
         def network(y_hat: Tensor) -> tuple[Tensor]:
             x_hat = self.networks.g_s(y_hat.float() / ONE, t)
@@ -135,7 +144,7 @@ class Codec:
         return self._sweep(network, [(y_hat, 4)], [STRIDE], self.g_s_halo)[0][0]
 
     def _psi(self, z_symbols: Tensor, position: int) -> Tensor:
-        t = self._t(position)
+        t = self.t(position)
 
         def network(z: Tensor) -> tuple[Tensor]:
             z_hat = (z.double() * ONE).clamp_(-LIMIT, LIMIT)
@@ -176,16 +185,20 @@ class Codec:
     ) -> tuple[Tensor, ...]:
         return sweep(network, inputs, units, self.window, halo)
 
-    def _t(self, position: int) -> Tensor:
+    def t(self, position: int) -> Tensor:
+        """A quality position in units of 2**-12 as what the networks take, (1,) float64."""
         exact = position / (1 << POSITION_BITS)  # a power of two: exact
         return torch.tensor([exact], dtype=torch.float64, device=self.device)
 
     def _z_table(self, z_symbols: Tensor, position: int) -> NDArray[np.int16]:
         """The table of each hyper-latent: that of its channel at the nearest quality anchor."""
+        numbers = self.z_table_numbers(position)
+        return np.tile(np.arange(numbers.start, numbers.stop, dtype=np.int16), z_symbols.numel() // len(numbers))
+
+    def z_table_numbers(self, position: int) -> range:
+        """The tables of the hyper-latents' channels."""
         anchor = (position + (1 << (POSITION_BITS - 1))) >> POSITION_BITS
-        channels = z_symbols.shape[-1]
-        numbers = np.arange(anchor * channels, (anchor + 1) * channels, dtype=np.int16)
-        return np.tile(numbers, z_symbols.numel() // channels)
+        return range(anchor * self.config.hyper_latents, (anchor + 1) * self.config.hyper_latents)
 
     def _tensor(self, symbols: NDArray[np.int32]) -> Tensor:
         return torch.from_numpy(symbols).to(self.device)

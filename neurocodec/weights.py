@@ -19,6 +19,7 @@ from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
 from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
+from neurocodec.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class LoadedModel:
     calibration: tuple[tuple[int, int], ...]  # (quality in hundredths, position in 2**-12), rising
     id: int | None  # None: not a shipped model
     fingerprint: bytes  # the first 4 bytes of the file's SHA-256
+    objective: Objective | None = None  # what it was trained for, where the file says so
 
     def position(self, quality: int) -> int:
         """The quality position of a quality in hundredths: linear between knots, in integers."""
@@ -114,12 +116,13 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
         metadata = _read_metadata(data)
         config = Config.of(json.loads(metadata["config"]))
         calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
+        objective = Objective.of(json.loads(metadata["objective"])) if "objective" in metadata else None
         codec = build_codec(config, tensors, device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path}: not a weights file of this package: {error}") from error
     if not _calibration_is_usable(calibration, config.anchors):
         raise WeightsError(f"{path}: its calibration does not rise from quality to quality.")
-    return LoadedModel(codec, calibration, model.id if model else None, digest.digest()[:4])
+    return LoadedModel(codec, calibration, model.id if model else None, digest.digest()[:4], objective)
 
 
 def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
@@ -139,12 +142,18 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
 
 
 def write(
-    path: Path, config: Config, tensors: Mapping[str, Tensor], calibration: Sequence[tuple[int, int]], note: str
+    path: Path,
+    config: Config,
+    tensors: Mapping[str, Tensor],
+    calibration: Sequence[tuple[int, int]],
+    objective: Objective,
+    note: str,
 ) -> str:
     """Write a weights file (half-precision floats, integers as small as they fit) -> its SHA-256."""
     metadata = {
         "config": json.dumps(asdict(config)),
         "calibration": json.dumps([list(knot) for knot in calibration]),
+        "objective": json.dumps(asdict(objective)),
         "note": note,
     }
     data = safetensors.torch.save({k: _small(v) for k, v in tensors.items()}, metadata)

@@ -31,11 +31,11 @@ def sweep(
     first, unit = inputs[0]
     height, width = first.shape[1] // unit, first.shape[2] // unit
     outputs: list[Tensor] = []
-    for rows in _spans(height, size):
-        for columns in _spans(width, size):
-            outer_rows = _grow(rows, halo, height)
-            outer_columns = _grow(columns, halo, width)
-            results = network(*(_cut(x, u, outer_rows, outer_columns) for x, u in inputs))
+    for rows in spans(height, size):
+        for columns in spans(width, size):
+            outer_rows = grow(rows, halo, height)
+            outer_columns = grow(columns, halo, width)
+            results = network(*(cut(x, u, outer_rows, outer_columns) for x, u in inputs))
             if len(results) != len(units):
                 raise ValueError(f"{len(results)} outputs for {len(units)} units")
             if not outputs:
@@ -46,19 +46,22 @@ def sweep(
             inner_rows = (rows[0] - outer_rows[0], rows[1] - outer_rows[0])
             inner_columns = (columns[0] - outer_columns[0], columns[1] - outer_columns[0])
             for whole, y, u in zip(outputs, results, units, strict=True):
-                _cut(whole, u, rows, columns).copy_(_cut(y, u, inner_rows, inner_columns))
+                cut(whole, u, rows, columns).copy_(cut(y, u, inner_rows, inner_columns))
     return tuple(outputs)
 
 
-def _spans(length: int, size: int) -> Iterator[Span]:
+def spans(length: int, size: int) -> Iterator[Span]:
+    """A length in pieces of a size, the last one shorter."""
     for start in range(0, length, size):
         yield start, min(start + size, length)
 
 
-def _grow(span: Span, halo: int, length: int) -> Span:
+def grow(span: Span, halo: int, length: int) -> Span:
+    """A span with its halo."""
     # Never beyond the picture: there the network's own zero padding is what the whole would see.
     return max(span[0] - halo, 0), min(span[1] + halo, length)
 
 
-def _cut(x: Tensor, unit: int, rows: Span, columns: Span) -> Tensor:
+def cut(x: Tensor, unit: int, rows: Span, columns: Span) -> Tensor:
+    """The view of a window of x (B, h * unit, w * unit, C)."""
     return x[:, rows[0] * unit : rows[1] * unit, columns[0] * unit : columns[1] * unit]

@@ -26,16 +26,14 @@ from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import Settings, random_positions, read_checkpoint, train
 from neurocodec.training.objective import (
-    Distortion,
     FactorizedPrior,
     TrainingModel,
     bits,
     bound,
     gaussian_pmf,
-    lambda_at,
     loss_of,
 )
-from neurocodec.training.recipe import TUNES, phase_at
+from neurocodec.training.recipe import MIX, MSE, TUNES, phase_at
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 from tests.drawing import draw
 
@@ -96,7 +94,7 @@ def test_it_learns(pictures: Path, tmp_path: Path) -> None:
         model = TrainingModel(TINY)
         model.load_state_dict(read_checkpoint(run)["model"])
         with torch.no_grad():
-            return loss_of(model.eval(), x, t, Distortion(0.0, 1.0), 3)[1]["loss"]
+            return loss_of(model.eval(), x, t, MSE, 3)[1]["loss"]
 
     train(pictures, tmp_path / "run", replace(settings, steps=1), device=CPU, config=TINY, report=quiet)
     before = loss(tmp_path / "run")
@@ -207,7 +205,7 @@ def test_phases_cover_the_run() -> None:
 def test_quality_positions_cover_the_range() -> None:
     t = random_positions(8, 8, torch.Generator().manual_seed(0))
     assert [int(v / 7 * 8) for v in t] == list(range(8))
-    lam = lambda_at(torch.tensor([0.0, 7.0]), 8)
+    lam = MSE.multiplier(torch.tensor([0.0, 7.0]), 8)
     assert torch.allclose(lam, torch.tensor([0.0003, 0.1]))
 
 
@@ -280,7 +278,7 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     torch.manual_seed(0)
     x = torch.from_numpy(draw(kind, 192, 192))[None].float() / 255
     model = TrainingModel(TINY)
-    loss, parts = loss_of(model, x, torch.tensor([2.0]), Distortion(0.97, 0.03), 3)
+    loss, parts = loss_of(model, x, torch.tensor([2.0]), MIX, 3)
     torch.autograd.backward(loss)
     assert torch.isfinite(loss)
     assert 0 <= parts["1-msssim"] <= 1

@@ -20,6 +20,7 @@ from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.loop import read_checkpoint
 from neurocodec.training.objective import TrainingModel
+from neurocodec.training.recipe import TUNES
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 
 CPU = torch.device("cpu")
@@ -55,8 +56,9 @@ def export(
     codec = weights.build_codec(config, tensors, CPU)
     step = max(1, len(crops) // CALIBRATION_PICTURES)
     knots = calibrate(codec, [p.numpy() for p in crops[step // 2 :: step][:CALIBRATION_PICTURES]], report)
+    objective = TUNES[state["settings"]["tune"]][-1].objective
     out.parent.mkdir(parents=True, exist_ok=True)
-    digest = weights.write(out, config, tensors, knots, f"{state['settings']['tune']}, step {state['step']}")
+    digest = weights.write(out, config, tensors, knots, objective, f"{state['settings']['tune']}, step {state['step']}")
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
     if valid is not None:
         shipped = weights.load(str(out), CPU).codec

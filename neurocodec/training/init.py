@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurocodec.layers import space_to_depth
 from neurocodec.networks import Networks
-from neurocodec.training.objective import lambda_at
+from neurocodec.training.recipe import MSE
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def klt_init(networks: Networks, pictures: Tensor) -> None:
     eye = torch.eye(c.latents, c.width_16)
     g_a.leave.weight.copy_(eye / scale_16)
     g_s.enter.weight.copy_(eye.T * scale_16[:, None])
-    steps = 5.1 / (255 * lambda_at(torch.arange(c.anchors).float(), c.anchors).sqrt())
+    steps = 5.1 / (255 * MSE.multiplier(torch.arange(c.anchors).float(), c.anchors).sqrt())
     g_a.log_gain.table.copy_(-steps.log()[:, None].expand(-1, c.latents))
     g_s.log_inverse_gain.table.copy_(steps.log()[:, None].expand(-1, c.latents))
 

@@ -171,7 +171,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         rate = phase.rate_at(inside, length)
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator).to(run.device)
-        loss, parts = loss_of(model, x, t, phase.distortion, anchors)
+        loss, parts = loss_of(model, x, t, phase.objective, anchors)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
         for optimizer in run.optimizers:

@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_msssim.ssim import ms_ssim
 from torch import Tensor, nn
 
 from neurocodec.networks import Config, Networks
+from neurocodec.objective import Objective
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
 
-LAMBDA_MIN, LAMBDA_MAX = 0.0003, 0.1  # of anchor 0 and of the last, on 255^2 * MSE
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
-MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 * MSE
-
-
-def lambda_at(t: Tensor, anchors: int) -> Tensor:
-    """The Lagrange multiplier of quality position t, log-spaced between the anchors."""
-    ratio = torch.tensor(LAMBDA_MAX / LAMBDA_MIN, device=t.device)
-    return LAMBDA_MIN * ratio ** (t / (anchors - 1))
 
 
 class FactorizedPrior(nn.Module):
@@ -92,16 +83,8 @@ class TrainingModel(nn.Module):
         return n.g_s(y_hat, t), bits_y, bits_z
 
 
-@dataclass(frozen=True)
-class Distortion:
-    """How much of 1 - MS-SSIM and of MSE the loss holds: (0, 1) is the PSNR tune."""
-
-    ms_ssim: float
-    mse: float
-
-
 def loss_of(
-    model: nn.Module, x: Tensor, t: Tensor, distortion: Distortion, anchors: int
+    model: nn.Module, x: Tensor, t: Tensor, objective: Objective, anchors: int
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM)."""
     with torch.autocast(x.device.type, torch.bfloat16):
@@ -109,18 +92,13 @@ def loss_of(
     # Everything below in float32: MS-SSIM subtracts squares, which bfloat16 turns into nan.
     pixels = x.shape[1] * x.shape[2]
     bpp = (bits_y + bits_z) / pixels
-    lam = lambda_at(t, anchors)
-    mse = 255**2 * (x_hat - x).square().mean((1, 2, 3))
-    total = bpp + distortion.mse * lam * mse
-    parts = {"bpp": bpp.mean().item(), "bpp_z": (bits_z / pixels).mean().item()}
-    parts |= {"mse": mse.mean().item(), "1-msssim": math.nan}  # nan: not measured in this phase
-    if distortion.ms_ssim:
-        decoded, original = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
-        dissimilarity = 1 - ms_ssim(decoded, original, data_range=1.0, size_average=False)
-        total = total + distortion.ms_ssim * lam * MSSSIM_PER_MSE * dissimilarity
-        parts["1-msssim"] = dissimilarity.mean().item()
+    lam = objective.multiplier(t, anchors)
+    distortion, mse, dissimilarity = objective.distortion(x_hat, x)
+    parts = {"bpp": bpp.mean().item(), "bpp_z": (bits_z / pixels).mean().item(), "mse": mse.mean().item()}
+    # nan: not measured in this phase
+    parts["1-msssim"] = math.nan if dissimilarity is None else dissimilarity.mean().item()
     # High rates have large losses; undivided they would drown the low ones.
-    loss = (total / (lam / LAMBDA_MIN) ** 0.35).mean()
+    loss = ((bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35).mean()
     parts["loss"] = loss.item()
     return loss, parts
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from neurocodec.errors import TrainingError
-from neurocodec.training.objective import Distortion
+from neurocodec.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Phase:
     name: str
     share: float  # of the run's steps
     rate: float  # peak learning rate
-    distortion: Distortion
+    objective: Objective
     warm_up: int = 200  # steps
     constant: float = 0.5  # share of the phase before the cosine starts
 
@@ -28,8 +28,10 @@ class Phase:
         return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0))))
 
 
-MSE = Distortion(ms_ssim=0.0, mse=1.0)
-MIX = Distortion(ms_ssim=0.97, mse=0.03)
+LAMBDAS = (0.0003, 0.1)  # of the first anchor and of the last, on 255^2 MSE
+MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 MSE
+MSE = Objective(LAMBDAS, mse=1.0, ms_ssim=0.0)
+MIX = Objective(LAMBDAS, mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
     "ms-ssim": (Phase("mse", 0.3, 1e-3, MSE, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),

@@ -17,7 +17,8 @@ from neurocodec.networks import Config
 from neurocodec.training.data import random_batch
 from neurocodec.training.export import freeze_tables, network_tensors
 from neurocodec.training.init import klt_init
-from neurocodec.training.objective import Distortion, TrainingModel, loss_of
+from neurocodec.training.objective import TrainingModel, loss_of
+from neurocodec.training.recipe import MSE
 from tests.drawing import draw
 
 HERE = Path(__file__).parent
@@ -44,14 +45,14 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
         x = random_batch(pictures, 4, 128, generator)
-        loss, _ = loss_of(model, x, torch.rand(4) * 2, Distortion(0.0, 1.0), CONFIG.anchors)
+        loss, _ = loss_of(model, x, torch.rand(4) * 2, MSE, CONFIG.anchors)
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
     model.eval().requires_grad_(False)
     tensors = network_tensors(model)
     tensors |= freeze_tables(model, tensors, pictures, lambda line: None)
-    weights.write(TINY, CONFIG, tensors, [(100, 0), (5000, 4096), (10000, 8192)], "tiny, for tests")
+    weights.write(TINY, CONFIG, tensors, [(100, 0), (5000, 4096), (10000, 8192)], MSE, "tiny, for tests")
     latents = {}
     for kind, height, width, quality, grey in CASES:
         pixels = draw(kind, height, width, seed=7)

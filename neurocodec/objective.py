@@ -1,0 +1,51 @@
+"""What a model is optimised for: rate + lambda * distortion, which is -ELBO of the VAE up to constants.
+
+Training minimises it over networks, and refinement over the latents of one picture. It travels with
+the weights, so that refinement pulls where training pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MS_SSIM_SMALLEST = 161  # pixels: five scales of MS-SSIM's 11 pixel window
+
+
+@dataclass(frozen=True)
+class Objective:
+    """bits per pixel + lambda(t) * (mse * 255^2 MSE + ms_ssim * (1 - MS-SSIM))."""
+
+    lambdas: tuple[float, float]  # at the first anchor and at the last
+    mse: float
+    ms_ssim: float
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Objective:
+        """An objective of its fields as JSON holds them. Raises TypeError, ValueError."""
+        low, high = (float(v) for v in fields["lambdas"])
+        found = cls((low, high), float(fields["mse"]), float(fields["ms_ssim"]))
+        if not (0 < low < high and min(found.mse, found.ms_ssim) >= 0):
+            raise ValueError(f"{found} is not an objective")
+        return found
+
+    def multiplier(self, t: Tensor, anchors: int) -> Tensor:
+        """lambda at quality positions t (B,) in [0, anchors - 1]: log-spaced between the anchors."""
+        low, high = self.lambdas
+        return low * torch.tensor(high / low, device=t.device) ** (t / (anchors - 1))
+
+    def distortion(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """x_hat, x (B, H, W, 3) in [0, 1] -> the distortion (B,), 255^2 MSE (B,), and 1 - MS-SSIM (B,)
+        where the objective has a share of it. In float32: MS-SSIM subtracts squares."""
+        mse = 255**2 * (x_hat - x).square().mean((1, 2, 3))
+        if not self.ms_ssim:
+            return self.mse * mse, mse, None
+        from pytorch_msssim.ssim import ms_ssim  # only where it is needed: it adds to start-up
+
+        decoded, original = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
+        dissimilarity = 1 - ms_ssim(decoded, original, data_range=1.0, size_average=False)
+        return self.mse * mse + self.ms_ssim * dissimilarity, mse, dissimilarity

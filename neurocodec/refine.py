@@ -1,0 +1,276 @@
+"""Refinement at encode time: the latents of one picture, optimised for that picture.
+
+The encoder network guesses latents in one go, for all pictures alike. Here y and z are moved by
+gradient descent on rate + lambda * distortion, with the decoder fixed; the file and the decoder know
+nothing of it. Rounding is relaxed by stochastic Gumbel annealing (Yang, Bamler, Mandt 2020,
+"Improving inference for neural image compression"): a value is rounded up or down at random, the
+nearer the likelier, and the randomness is annealed away.
+
+Works window by window, so that memory is bounded by the window on pictures of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.fixedpoint import load_float
+from neurocodec.model import Codec, pad
+from neurocodec.networks import STRIDE
+from neurocodec.objective import MS_SSIM_SMALLEST, Objective
+from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
+from neurocodec.windows import Span, cut, grow, spans
+
+WINDOW, HALO = 12, 2  # in units of 64 pixels: what is refined at a time, and what is looked at around it
+RATE = 0.02  # Adam's step, in quantization steps
+HOT, COLD = 0.6, 0.1  # temperatures of the relaxed rounding, first and last
+SHORT = 60  # steps: shorter runs start colder, for they have no time to cool
+EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 140, 200, 300)  # of effort 0 to 9
+CHECKS = 5  # times that really rounded latents are evaluated on the way; the best ones are kept
+
+
+Report = Callable[[float], None]  # gets the share that is done, 0 to 1
+
+
+@dataclass(frozen=True)
+class Latents:
+    """y (1, H/16, W/16, M) and z (1, H/64, W/64, Z), float, not rounded."""
+
+    y: Tensor
+    z: Tensor
+
+    def window(self, rows: Span, columns: Span) -> Latents:
+        """Views of a window, in units of 64 pixels."""
+        return Latents(cut(self.y, 4, rows, columns), cut(self.z, 1, rows, columns))
+
+    def clone(self) -> Latents:
+        return Latents(self.y.clone(), self.z.clone())
+
+    def copy_(self, other: Latents) -> None:
+        self.y.copy_(other.y)
+        self.z.copy_(other.z)
+
+
+class Refiner:
+    """The frozen model of a codec as a differentiable function of y and z."""
+
+    def __init__(self, codec: Codec, objective: Objective) -> None:
+        c = codec.config
+        self.codec, self.objective = codec, objective
+        self.h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
+        self.context = Context(c.latents, c.hyper_width, c.context_width)
+        load_float(self.h_s, codec.networks.h_s)
+        load_float(self.context, codec.networks.context)
+        for network in (self.h_s, self.context):
+            network.to(codec.device).requires_grad_(False)
+        self.y_costs = costs(codec.y_tables, range(TABLES)).to(codec.device)
+
+    def refine(self, pixels: Tensor, position: int, steps: int, report: Report = lambda done: None) -> Latents:
+        """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
+        of the encoder. Has no effect on pictures that are too small for the model's MS-SSIM."""
+        height, width = pixels.shape[:2]
+        y = self.codec.analyse(pixels, position)
+        plain = Latents(y, self.codec.hyper_analyse(y, position))
+        if not steps or (self.objective.ms_ssim and min(height, width) < MS_SSIM_SMALLEST):
+            return plain
+        refined = plain.clone()
+        picture = pad(pixels[None].to(self.codec.device))
+        windows = list(_windows(*plain.z.shape[1:3]))
+        for i, (inner, outer) in enumerate(windows):
+            one = _Window(self, refined.window(*outer), inner, outer, picture, (height, width), position)
+            best = one.refine(steps, _share(report, i, len(windows)))
+            refined.window(*inner).copy_(best)
+        # What the file will hold decides, not the float twins.
+        better = self.value(refined, pixels, position) < self.value(plain, pixels, position)
+        return refined if better else plain
+
+    def value(self, latents: Latents, pixels: Tensor, position: int) -> float:
+        """Bits per pixel + lambda * distortion of what a decoder gets, distortion as a mean over windows."""
+        height, width = pixels.shape[:2]
+        data = self.codec.encode_latents(latents.y, latents.z, position)
+        decoded = self.codec.decompress(data, height, width, position)
+        total = 0.0
+        for inner, outer in _windows(*latents.z.shape[1:3]):
+            area = _area(inner, height, width)
+            x_hat, x = (cut(v[None].to(self.codec.device), STRIDE, *outer).float() / 255 for v in (decoded, pixels))
+            total += area / (height * width) * float(self.objective.distortion(x_hat, x)[0])
+        return 8 * len(data) / (height * width) + self.multiplier(position) * total
+
+    def multiplier(self, position: int) -> float:
+        """lambda at a quality position."""
+        return float(self.objective.multiplier(self.codec.t(position), self.codec.config.anchors))
+
+
+class _Window:
+    """One window of a picture while it is refined: inside, latents move; in the halo they only stand by."""
+
+    def __init__(
+        self,
+        model: Refiner,
+        around: Latents,
+        inner: tuple[Span, Span],
+        outer: tuple[Span, Span],
+        picture: Tensor,  # (1, H', W', 3) uint8, padded
+        size: tuple[int, int],
+        position: int,
+    ) -> None:
+        self.model, self.around = model, around.clone()
+        self.inner = tuple((a[0] - b[0], a[1] - b[0]) for a, b in zip(inner, outer, strict=True))
+        height, width = (min(span[1] * STRIDE, side) - span[0] * STRIDE for span, side in zip(outer, size, strict=True))
+        self.x = cut(picture, STRIDE, *outer)[:, :height, :width].float() / 255
+        self.t = model.codec.t(position).float()
+        self.multiplier = model.multiplier(position)
+        c = model.codec
+        self.z_costs = costs(c.z_tables, c.z_table_numbers(position)).to(c.device)
+        halves = Halves(around.y.shape[1], around.y.shape[2], around.y.shape[3], c.device)
+        self.first = halves.mask_1(around.y)
+
+    def refine(self, steps: int, report: Report) -> Latents:
+        """The best latents of the window that were seen, really rounded."""
+        moving = self.around.window(*self.inner).clone()
+        parameters = [moving.y.requires_grad_(True), moving.z.requires_grad_(True)]
+        optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99))
+        generator = torch.Generator(self.x.device).manual_seed(0)  # the same picture gives the same file
+        best = self.around.window(*self.inner).clone()
+        lowest = self.rounded_loss(best)
+        checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
+        hot = COLD + (HOT - COLD) * min(1.0, steps / SHORT)
+        for step in range(steps):
+            temperature = hot * (COLD / hot) ** (step / max(steps - 1, 1))
+            loss = self.loss(self.placed(moving), Sga(temperature, generator))
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            if step + 1 in checks:
+                now = self.rounded_loss(moving)
+                if now < lowest:
+                    lowest, best = now, Latents(*(p.detach().clone() for p in parameters))
+            report((step + 1) / steps)
+        return best
+
+    def placed(self, moving: Latents) -> Latents:
+        """The window's latents within those of the halo."""
+        y, z = self.around.y.clone(), self.around.z.clone()
+        cut(y, 4, *self.inner).copy_(moving.y)
+        cut(z, 1, *self.inner).copy_(moving.z)
+        return Latents(y, z)
+
+    @torch.no_grad()
+    def rounded_loss(self, moving: Latents) -> float:
+        return float(self.loss(self.placed(moving), Nearest()))
+
+    def loss(self, latents: Latents, rounding: Rounding) -> Tensor:
+        """Bits + lambda * distortion * pixels, of the window with its halo."""
+        m = self.model
+        z_hat = rounding.z(latents.z)
+        bits = interpolate(self.z_costs, z_hat, torch.arange(z_hat.shape[-1], device=z_hat.device)).sum()
+        psi = m.h_s(z_hat, self.t)
+        mean_1, table_1 = m.context.head_1(psi)
+        y_hat_1 = (rounding.y(latents.y - mean_1) + mean_1) * self.first
+        mean_2, table_2 = m.context.head_2(m.context.features_2(psi, y_hat_1))
+        mean = torch.where(self.first, mean_1, mean_2)
+        table = torch.where(self.first, table_1, table_2)
+        symbols = rounding.y(latents.y - mean)
+        bits = bits + between(m.y_costs, symbols, table if rounding.soft else table.round()).sum()
+        with torch.autocast(self.x.device.type, torch.bfloat16, enabled=rounding.soft):
+            x_hat = m.codec.networks.g_s(symbols + mean, self.t)
+        height, width = self.x.shape[1:3]
+        x_hat = x_hat[:, :height, :width].float()
+        if not rounding.soft:
+            x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
+        return bits + self.multiplier * height * width * m.objective.distortion(x_hat, self.x)[0].sum()
+
+
+class Rounding:
+    """How y (against its mean) and z become symbols."""
+
+    soft = False
+
+    def y(self, v: Tensor) -> Tensor:
+        return v.round()
+
+    def z(self, v: Tensor) -> Tensor:
+        return v.round()
+
+
+class Nearest(Rounding):
+    """As the encoder does it."""
+
+
+class Sga(Rounding):
+    """Up or down at random, relaxed: one sample of the noise for all that is asked of it."""
+
+    soft = True
+
+    def __init__(self, temperature: float, generator: torch.Generator) -> None:
+        self.temperature, self.generator = temperature, generator
+        self.noise: dict[str, Tensor] = {}
+
+    def y(self, v: Tensor) -> Tensor:
+        return self._sample("y", v)
+
+    def z(self, v: Tensor) -> Tensor:
+        return self._sample("z", v)
+
+    def _sample(self, name: str, v: Tensor) -> Tensor:
+        if name not in self.noise:  # the difference of two Gumbel variables is logistic
+            u = torch.rand(v.shape, generator=self.generator, device=v.device).clamp_(1e-6, 1 - 1e-6)
+            self.noise[name] = u.log() - (-u).log1p()
+        low = v.detach().floor()
+        share = (v - low).clamp(1e-4, 1 - 1e-4)
+        odds = (torch.atanh(share) - torch.atanh(1 - share)) / self.temperature
+        return low + torch.sigmoid((odds + self.noise[name]) / self.temperature)
+
+
+def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:
+    """Bits of each symbol, (len(numbers), 2 * R + 1), symbol 0 in the middle; R is the widest table's.
+    Beyond a table's own reach stands what its escape costs."""
+    reach = int(max(tables.radius[n] for n in numbers))
+    rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
+    for row, number in zip(rows, numbers, strict=True):
+        bits = PRECISION - np.log2(tables.row(number))
+        radius = int(tables.radius[number])
+        row[:] = bits[-1] + EXCESS_BITS + 1
+        row[reach - radius : reach + radius + 1] = bits[:-1]
+    return torch.from_numpy(rows)
+
+
+def interpolate(costs: Tensor, symbols: Tensor, rows: Tensor) -> Tensor:
+    """Bits of symbols between whole ones, linearly: exact for whole symbols. rows: whole, as symbols."""
+    reach = costs.shape[1] // 2
+    low = symbols.detach().floor().clamp(-reach, reach - 1)
+    share = (symbols - low).clamp(0, 1)
+    at = rows * costs.shape[1] + low.long() + reach
+    flat = costs.view(-1)
+    return flat[at] * (1 - share) + flat[at + 1] * share
+
+
+def between(costs: Tensor, symbols: Tensor, table: Tensor) -> Tensor:
+    """Bits of symbols under fractional table numbers, linearly between tables too."""
+    inside = table.clamp(0, len(costs) - 1)
+    low = inside.detach().floor().clamp(max=len(costs) - 2)
+    share = inside - low
+    row = low.long()
+    return interpolate(costs, symbols, row) * (1 - share) + interpolate(costs, symbols, row + 1) * share
+
+
+def _share(report: Report, part: int, parts: int) -> Report:
+    """Of one part's progress, that of the whole."""
+    return lambda done: report((part + done) / parts)
+
+
+def _windows(height: int, width: int) -> Iterator[tuple[tuple[Span, Span], tuple[Span, Span]]]:
+    """(rows, columns) of each window and of it with its halo, in units of 64 pixels."""
+    for rows in spans(height, WINDOW):
+        for columns in spans(width, WINDOW):
+            yield (rows, columns), (grow(rows, HALO, height), grow(columns, HALO, width))
+
+
+def _area(inner: tuple[Span, Span], height: int, width: int) -> int:
+    sides = (min(span[1] * STRIDE, side) - span[0] * STRIDE for span, side in zip(inner, (height, width), strict=True))
+    return int(np.prod(list(sides)))

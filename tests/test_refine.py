@@ -1,0 +1,138 @@
+"""Refinement at encode time: relaxations are exact where they must be, and it never makes things worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import torch
+from PIL import Image
+
+import neurocodec
+from neurocodec import refine, weights
+from neurocodec.errors import WeightsError
+from neurocodec.fixedpoint import ONE, POSITION_BITS
+from neurocodec.model import Codec
+from neurocodec.objective import Objective
+from neurocodec.refine import Latents, Nearest, Refiner, Sga, between, costs, interpolate
+from neurocodec.training.recipe import MIX, MSE
+from neurocodec.training.tables import SymbolCounter
+from tests.drawing import draw
+
+POSITION = 3 << (POSITION_BITS - 1)  # between two anchors
+
+
+def pixels(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(draw("shapes", height, width, seed))
+
+
+def plain(codec: Codec, x: torch.Tensor) -> Latents:
+    y = codec.analyse(x, POSITION)
+    return Latents(y, codec.hyper_analyse(y, POSITION))
+
+
+def test_costs_are_what_the_tables_say(tiny: weights.LoadedModel) -> None:
+    tables = tiny.codec.y_tables
+    rows = costs(tables, range(len(tables.radius)))
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, len(tables.radius), 500)
+    symbols = rng.integers(-3, 4, 500) * rng.integers(0, 12, 500)
+    symbols = np.clip(symbols, -(rows.shape[1] // 2), rows.shape[1] // 2).astype(np.int32)
+    counter = SymbolCounter()
+    counter.push(symbols, numbers, tables)
+    found = between(rows, torch.from_numpy(symbols).float(), torch.from_numpy(numbers).float())
+    assert float(found.sum()) == pytest.approx(counter.bits, rel=1e-4)
+    # Between whole symbols and whole tables: between their costs, with a gradient.
+    halfway = torch.tensor([0.5], requires_grad=True)
+    cost = interpolate(rows, halfway, torch.tensor([5]))
+    middle = rows.shape[1] // 2
+    assert cost.item() == pytest.approx(float(rows[5, middle] + rows[5, middle + 1]) / 2, rel=1e-5)
+    (slope,) = torch.autograd.grad(cost.sum(), halfway)
+    assert slope.item() == pytest.approx(float(rows[5, middle + 1] - rows[5, middle]), rel=1e-4)
+
+
+def test_float_twins_agree_with_the_exact_path(tiny: weights.LoadedModel) -> None:
+    codec, x = tiny.codec, pixels(192, 256)
+    refiner = Refiner(codec, MSE)
+    z = plain(codec, x).z.round()
+    exact = codec.networks.h_s(z.double() * ONE, codec.t(POSITION)) / ONE
+    twin = refiner.h_s(z, codec.t(POSITION).float())
+    assert float((exact - twin).abs().max()) < 0.1  # a few roundings to 2**-8
+    # The loss of really rounded latents is what the coder spends, and what the decoder gets wrong.
+    latents = plain(codec, x)
+    told = refiner.value(latents, x, POSITION) * x.shape[0] * x.shape[1]
+    whole = ((0, latents.z.shape[1]), (0, latents.z.shape[2]))
+    window = refine._Window(refiner, latents, whole, whole, x[None], (192, 256), POSITION)
+    assert float(window.loss(latents, Nearest())) == pytest.approx(told, rel=0.02)
+
+
+def test_relaxed_rounding_becomes_rounding() -> None:
+    v = torch.tensor([-1.3, -0.2, 0.1, 0.9, 2.4]).repeat(400, 1)
+    generator = torch.Generator().manual_seed(1)
+    hot = Sga(0.6, generator)
+    assert torch.equal(hot.y(v), hot.y(v))  # one sample for all that ask
+    assert not torch.equal(hot.y(v), Sga(0.6, generator).y(v))
+    cold = Sga(0.01, generator).y(v)
+    assert torch.allclose(cold, v.round(), atol=1e-3)
+    assert bool(((hot.y(v) >= v.floor()) & (hot.y(v) <= v.floor() + 1)).all())
+
+
+@pytest.mark.parametrize("objective", [MSE, MIX], ids=["mse", "mix"])
+def test_it_helps_and_is_repeatable(tiny: weights.LoadedModel, objective: Objective) -> None:
+    x, done = pixels(180, 200), list[float]()
+    refiner = Refiner(tiny.codec, objective)
+    refined = refiner.refine(x, POSITION, 20, done.append)
+    assert refiner.value(refined, x, POSITION) < refiner.value(plain(tiny.codec, x), x, POSITION)
+    assert done == sorted(done)
+    assert done[-1] == 1
+    again = refiner.refine(x, POSITION, 20)
+    assert torch.equal(refined.y, again.y)
+    assert torch.equal(refined.z, again.z)
+
+
+def test_windows(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refine, "WINDOW", 2)
+    monkeypatch.setattr(refine, "HALO", 1)
+    x = pixels(300, 270)  # 5 x 5 units: 3 x 3 windows, the last ones of 1
+    refiner = Refiner(tiny.codec, MSE)
+    before, after = plain(tiny.codec, x), refiner.refine(x, POSITION, 10)
+    assert refiner.value(after, x, POSITION) < refiner.value(before, x, POSITION)
+    moved = (after.y != before.y).any(-1)[0]
+    assert all(bool(p.any()) for row in torch.split(moved, 8) for p in torch.split(row, 8, dim=1))
+
+
+def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
+    x = pixels(100, 200)  # too small for MS-SSIM
+    for objective, steps in ((MIX, 5), (MSE, 0)):
+        same = Refiner(tiny.codec, objective).refine(x, POSITION, steps)
+        assert torch.equal(same.y, plain(tiny.codec, x).y)
+
+
+def test_a_photograph_with_the_shipped_model() -> None:
+    with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
+        photograph = np.array(image)[60:300, 100:340]
+    model = weights.load("ms-ssim", torch.device("cpu"))
+    assert model.objective is not None
+    assert model.objective.ms_ssim > 0
+    data = [neurocodec.compress(photograph, 50, effort=effort) for effort in (0, 2)]
+    assert len(data[1]) < len(data[0])
+    assert neurocodec.decompress(data[1]).pixels.shape == photograph.shape
+
+
+def test_wrong_efforts(golden: object) -> None:
+    x = draw("shapes", 64, 64)
+    for effort in (-1, 10):
+        with pytest.raises(ValueError, match="outside 0 to 9"):
+            neurocodec.compress(x, effort=effort)
+    with pytest.raises(WeightsError, match="export it again"):
+        neurocodec.compress(x, model=f"{golden}/tiny.safetensors", effort=1)
+
+
+def test_objectives_that_are_none() -> None:
+    good = {"lambdas": [0.1, 1.0], "mse": 1, "ms_ssim": 0}
+    assert Objective.of(good) == Objective((0.1, 1.0), 1.0, 0.0)
+    for bad in ({"lambdas": [1.0, 0.1]}, {"mse": -1}, {"lambdas": [0.1, 0.2, 0.3]}):
+        with pytest.raises(ValueError, match=r"objective|unpack"):
+            Objective.of(good | bad)
