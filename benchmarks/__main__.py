@@ -30,9 +30,11 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str) -> t
 def names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     """ "jpeg,webp" -> ("jpeg", "webp"); all codecs when empty."""
     known = codecs.names()
+    ours = [n for n in known if n.startswith(codecs.OURS)]
     chosen = tuple(part.strip() for part in value.split(",") if part.strip()) or tuple(known)
     for name in chosen:
-        if name not in known and not (name.endswith(".safetensors") and Path(name).is_file()):
+        model, _ = codecs.split(name)
+        if name not in known and model not in ours and not (model.endswith(".safetensors") and Path(model).is_file()):
             raise click.BadParameter(f"{name} is not one of {', '.join(known)}, nor a .safetensors file.")
     return chosen
 

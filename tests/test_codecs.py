@@ -68,6 +68,15 @@ def test_a_private_model(golden: Path) -> None:
     assert codecs.make("/nowhere.safetensors").missing() == "/nowhere.safetensors is not a file"
 
 
+def test_names() -> None:
+    refined = codecs.make("neurocodec-ms-ssim-effort-3")
+    assert (refined.name, refined.label) == ("neurocodec-ms-ssim-effort-3", "neurocodec (ms-ssim, effort 3)")
+    assert len(set(codecs.names())) == len(codecs.names())
+    for unknown in ("gif89", "jpeg-effort-3", "effort-3"):
+        with pytest.raises(KeyError):
+            codecs.make(unknown)
+
+
 def test_compressai_without_its_weights_says_why() -> None:
     for name in codecs.ZOO:
         reason = codecs.make(name).missing()

@@ -6,6 +6,7 @@ JPEG is JPEG's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -23,7 +24,10 @@ ZOO = {f"{a}-{m}": partial(ZooModel, a, m) for a in ARCHITECTURES for m in METRI
 
 
 def names() -> list[str]:
-    """All names. Ours first, one for every model that is shipped."""
+    """The names of a run that chooses none. Ours first, one for every model that is shipped.
+
+    Refinement takes seconds a picture and has to be asked for: NAME-effort-1 to NAME-effort-9.
+    """
     from neurocodec import weights  # loads torch
 
     return [*(f"{OURS}{m.name}" for m in weights.MODELS), *FORMATS, *ZOO]
@@ -31,8 +35,15 @@ def names() -> list[str]:
 
 def make(name: str) -> Codec:
     """The codec of a name, or of the path of a private model's .safetensors file. Raises KeyError."""
-    if name.endswith(".safetensors"):
-        return Neurocodec(name)
-    if name.startswith(OURS):
-        return Neurocodec(name.removeprefix(OURS))
-    return (FORMATS | ZOO)[name]()
+    if name in FORMATS | ZOO:
+        return (FORMATS | ZOO)[name]()
+    model, effort = split(name)
+    if not model.startswith(OURS) and not model.endswith(".safetensors"):
+        raise KeyError(name)
+    return Neurocodec(model.removeprefix(OURS), effort)
+
+
+def split(name: str) -> tuple[str, int]:
+    """ "x-effort-3" -> ("x", 3); "x" -> ("x", 0)."""
+    found = re.fullmatch(r"(.+)-effort-([1-9])", name)
+    return (found[1], int(found[2])) if found else (name, 0)

@@ -11,19 +11,20 @@ from benchmarks.codecs.base import Codec, Pixels
 
 
 class Neurocodec(Codec):
-    """A shipped tune by its name, or a private model by the path of its weights."""
+    """A shipped tune by its name, or a private model by the path of its weights; plain, or refined."""
 
     settings = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: str, effort: int = 0) -> None:
+        self.model, self.effort = model, effort
         private = model.endswith(".safetensors")
         self.path = model if private else None
-        self.name = f"neurocodec-{Path(model).stem if private else model}"
-        self.label = f"neurocodec ({Path(model).stem if private else model})"
+        shown = Path(model).stem if private else model
+        self.name = f"neurocodec-{shown}" + (f"-effort-{effort}" if effort else "")
+        self.label = f"neurocodec ({shown}" + (f", effort {effort})" if effort else ")")
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        return neurocodec.compress(pixels, setting, self.model)
+        return neurocodec.compress(pixels, setting, self.model, effort=self.effort)
 
     def decode(self, data: bytes) -> Pixels:
         return neurocodec.decompress(data, self.path).pixels
