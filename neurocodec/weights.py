@@ -35,10 +35,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=1,
+        id=2,
         name="ms-ssim",
-        file="ms-ssim-1.safetensors",
-        sha256="32c74ad7b47cfdf0e7dcf5c7613f5c00faee1929455290254889921a5330f35d",
+        file="ms-ssim-2.safetensors",
+        sha256="e249a966dbcf32636bf5da688b1cceb022e455e469b1dfb9974f1aa7a8db2ae5",
         about="tuned for MS-SSIM",
     ),
 )
