@@ -121,6 +121,7 @@ def _time(
     times = Table(settings.out / "timings.csv", Timing)
     for timing in timings.time_all(typical, sources, settings.threads, set(times.rows), tell):
         times.add([timing])
+    times.rewrite(sorted(times.rows.values(), key=lambda t: (t.codec, t.version, t.threads, t.picture)))
     memory = Table(settings.out / "memory.csv", Memory)
     largest = max(sources, key=lambda s: s.megapixels)
     for name, setting in typical.items():

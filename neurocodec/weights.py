@@ -38,7 +38,7 @@ MODELS: tuple[Model, ...] = (
         id=2,
         name="ms-ssim",
         file="ms-ssim-2.safetensors",
-        sha256="e249a966dbcf32636bf5da688b1cceb022e455e469b1dfb9974f1aa7a8db2ae5",
+        sha256="6f8b0482f08cd3a9267337bb8f3e8becd5100e205561b35c5b37247b3bd65f6d",
         about="tuned for MS-SSIM",
     ),
 )

@@ -18,6 +18,7 @@ from neurocodec.model import Codec
 Pixels = NDArray[np.uint8]
 JPEG_QUALITIES = (1, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 100)
 POSITIONS_PER_ANCHOR = 2
+SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
 
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:
@@ -35,25 +36,37 @@ def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
 def calibrate(codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]) -> list[tuple[int, int]]:
     """(quality in hundredths, position in 2**-12), rising, for a weights file.
 
-    Qualities that the model cannot reach share what is left of the scale at its ends.
+    Qualities that the model cannot reach share a sliver of the scale at its end, so that a higher
+    quality always is a higher position.
     """
     top = (codec.config.anchors - 1) << POSITION_BITS
     step = (1 << POSITION_BITS) // POSITIONS_PER_ANCHOR
     positions = list(range(0, top + 1, step))
     ours = [_mean(pictures, partial(_round_trip, codec, at)) for at in positions]
-    ours = np.maximum.accumulate(ours).tolist()
-    knots: list[tuple[int, int]] = []
-    for quality in JPEG_QUALITIES:
-        wanted = _mean(pictures, partial(jpeg_round_trip, quality))
-        reach = "" if ours[0] < wanted < ours[-1] else " (out of reach)"
-        report(f"JPEG quality {quality}: {wanted:.2f} dB of MS-SSIM{reach}")
-        if not reach:
-            knots.append((quality * 100, round(float(np.interp(wanted, ours, positions)))))
-    if not knots or knots[0][0] > 100:
-        knots.insert(0, (100, 0))
-    if knots[-1][0] < 10000:
-        knots.append((10000, top))
+    jpegs = [_mean(pictures, partial(jpeg_round_trip, quality)) for quality in JPEG_QUALITIES]
+    knots = match(jpegs, positions, ours)
+    for quality, level in zip(JPEG_QUALITIES, jpegs, strict=True):
+        reach = "" if knots[1][0] <= quality * 100 <= knots[-2][0] else " (out of reach)"
+        report(f"JPEG quality {quality}: {level:.2f} dB of MS-SSIM{reach}")
     return knots
+
+
+def match(jpegs: Sequence[float], positions: Sequence[int], ours: Sequence[float]) -> list[tuple[int, int]]:
+    """The knots for levels of JPEG_QUALITIES and of our positions, both in dB."""
+    theirs, own = np.maximum.accumulate(jpegs), np.maximum.accumulate(ours)
+    edges = (positions[0] + SLIVER, positions[-1] - SLIVER)
+    low, high = (float(np.interp(at, positions, own)) for at in edges)
+    knots = {
+        quality * 100: round(float(np.interp(level, own, positions)))
+        for quality, level in zip(JPEG_QUALITIES, theirs, strict=True)
+        if low < level < high
+    }
+    for level, edge in ((low, edges[0]), (high, edges[1])):
+        if theirs[0] < level < theirs[-1]:  # where JPEG is as good as our end of the scale
+            knots.setdefault(round(100 * float(np.interp(level, theirs, JPEG_QUALITIES))), edge)
+    knots.setdefault(100, positions[0])
+    knots.setdefault(10000, positions[-1])
+    return sorted(knots.items())
 
 
 def _round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
