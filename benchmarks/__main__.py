@@ -36,7 +36,8 @@ def names(context: click.Context, parameter: click.Parameter, value: str) -> tup
         model, _ = codecs.split(name)
         if name not in known and model not in ours and not (model.endswith(".safetensors") and Path(model).is_file()):
             raise click.BadParameter(f"{name} is not one of {', '.join(known)}, nor a .safetensors file.")
-    return chosen
+    # Whole paths: processes of this run start in other folders.
+    return tuple(dict.fromkeys(str(Path(n).resolve()) if n.endswith(".safetensors") else n for n in chosen))
 
 
 @click.command()
@@ -93,6 +94,8 @@ def main(
         outcome = run.run(settings, published.read_all(overlays), lambda line: click.echo(line, err=True))
     except ValueError as error:  # a wrong curve, or a file of results that is no such file
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}.") from None
     except KeyboardInterrupt:
         click.echo(f"Stopped: the same command with --resume goes on from what {out} holds.", err=True)
         sys.exit(130)
@@ -117,8 +120,9 @@ def print_ratios(outcome: run.Outcome) -> None:
     ours = next((s for s in outcome.summaries if s.is_ours), None)
     for s in outcome.summaries:
         found = summary.ratios(outcome.timings, s.codec, ours.codec) if ours is not None and s is not ours else None
-        if found is not None:
-            click.echo(f"{s.label} takes {found[0]:.2f} times our time to encode, {found[1]:.2f} times to decode")
+        if ours is not None and found is not None:
+            encode, decode = (1 / ratio for ratio in found)
+            click.echo(f"{ours.label} takes {encode:.3g} times as long as {s.label} to encode, {decode:.3g} to decode")
 
 
 if __name__ == "__main__":

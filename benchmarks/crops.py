@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks import codecs, pictures
 from benchmarks.codecs.base import Pixels
 from benchmarks.equal_bytes import most_detailed, pair_of
+from neurocodec.errors import NeurocodecError
+from neurocodec.objective import MS_SSIM_SMALLEST
 
 MARGIN, CAPTION = 8, 44  # pixels
 
@@ -21,13 +23,26 @@ MARGIN, CAPTION = 8, 44  # pixels
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--quality", type=click.FloatRange(1, 100), default=10, show_default=True, help="JPEG's.")
 @click.option("--model", default="ms-ssim", show_default=True, help="A shipped model, or a .safetensors file.")
-@click.option("--side", default=160, show_default=True, help="Of the square, in pixels.")
-@click.option("--zoom", default=2, show_default=True, help="Times the square is magnified, without smoothing.")
+@click.option("--side", type=click.IntRange(min=16), default=160, show_default=True, help="Of the square, in pixels.")
+@click.option(
+    "--zoom",
+    type=click.IntRange(1, 8),
+    default=2,
+    show_default=True,
+    help="Times it is magnified.",
+)
 def main(image: Path, out: Path, quality: float, model: str, side: int, zoom: int) -> None:
     """Write three squares side by side: where the original has the most detail."""
-    pixels = pictures.read(image)
+    if out.suffix.lower() != ".png" or not out.absolute().parent.is_dir():
+        raise click.ClickException(f"{out}: name a .png file in a folder that exists.")
+    pixels = pictures.read_argument(image)
+    if min(pixels.shape[:2]) < max(side, MS_SSIM_SMALLEST):
+        raise click.ClickException(f"{image}: sides of at least {max(side, MS_SSIM_SMALLEST)} pixels are needed.")
     ours = codecs.make(model if model.endswith(".safetensors") else f"{codecs.OURS}{model}")
-    pair = pair_of(codecs.make(codecs.REFERENCE), ours, pixels, quality)
+    try:
+        pair = pair_of(codecs.make(codecs.REFERENCE), ours, pixels, quality)
+    except NeurocodecError as error:
+        raise click.ClickException(str(error)) from None
     left, top = most_detailed(pixels, side)
     part = (slice(top, top + side), slice(left, left + side))
     theirs, own = len(pair.reference.data), len(pair.ours.data)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
 from PIL import Image
 
 from benchmarks.codecs.base import Pixels
@@ -46,6 +47,14 @@ def read(path: Path) -> Pixels:
     return images.read(path.read_bytes(), DEFAULT_MAX_PIXELS).pixels
 
 
+def read_argument(path: Path) -> Pixels:
+    """As :func:`read`, for a command's argument: errors are sentences with an exit code."""
+    try:
+        return read(path)
+    except (ImageError, OSError) as error:
+        raise click.ClickException(f"{path}: {error}") from None
+
+
 def find(folder: Path, limit: int | None = None) -> Found:
     """The pictures of a folder, sorted by name; files with no picture's extension are passed over.
 
@@ -53,7 +62,7 @@ def find(folder: Path, limit: int | None = None) -> Found:
     """
     Image.init()
     extensions = {e for e, form in Image.registered_extensions().items() if form in Image.OPEN}
-    found = Found()
+    found, seen = Found(), dict[str, str]()
     for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in extensions):
         if limit is not None and len(found.sources) == limit:
             break
@@ -68,6 +77,10 @@ def find(folder: Path, limit: int | None = None) -> Found:
             )
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        if digest in seen:
+            found.skipped[path.name] = f"it is the same file as {seen[digest]}."
+            continue
+        seen[digest] = path.name
         found.sources.append(Source(path, digest, width, height))
     return found
 

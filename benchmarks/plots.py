@@ -59,7 +59,8 @@ def draw(measure: Measure, heading: str, summaries: Sequence[Summary], published
     axes.set_ylabel(measure.label)
     axes.set_title(f"{measure.title}: {heading}", fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    if axes.lines:
+        axes.legend(fontsize=8, loc="lower right")
     return figure
 
 

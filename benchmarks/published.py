@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,18 +30,22 @@ def read(path: Path) -> PublishedCurve:
         name = str(content.get("name") or path.stem)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} is not a published curve ({error!r}): JSON with a name and results of bpp, psnr-rgb "
+            f"{path} is not a published curve ({type(error).__name__}): JSON with a name and results of bpp, psnr-rgb "
             "and ms-ssim-rgb is needed."
         ) from None
     decibels = [metrics.decibels(v) if v <= 1 else v for v in similarity]  # some files hold dB already
     if (psnr and len(psnr) != len(rates)) or (decibels and len(decibels) != len(rates)):
         raise ValueError(f"{path} is not a published curve: its lists have different lengths.")
+    if not (rates and (psnr or decibels)):
+        raise ValueError(f"{path} is not a published curve: it has no points.")
     return PublishedCurve(
         name, *(tuple(sorted(zip(rates, values, strict=True))) if values else () for values in (psnr, decibels))
     )
 
 
-def read_all(paths: Iterable[Path]) -> list[PublishedCurve]:
+def read_all(paths: Sequence[Path]) -> list[PublishedCurve]:
     """The curves of files, and of all .json files of folders."""
     files = [f for path in paths for f in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not files and (folders := [str(p) for p in paths]):
+        raise ValueError(f"{', '.join(folders)}: there is no .json file here.")
     return [read(f) for f in files]

@@ -34,7 +34,9 @@ class Settings:
     shown_quality: float = 15.0
 
     def sweep(self, codec: Codec) -> tuple[float, ...]:
-        return self.qualities if self.qualities and codec.setting_is_quality else codec.settings
+        if not (self.qualities and codec.setting_is_quality):
+            return codec.settings
+        return tuple(dict.fromkeys(round(q) if codec.setting_is_whole else q for q in self.qualities))
 
 
 @dataclass
@@ -105,6 +107,7 @@ def _measure(
         for source in sources
         for s in settings.sweep(c)
     }
+    table.prune({codec_of(name).name: codec_of(name).version() for name in names})
     table.rewrite(sorted(table.rows.values(), key=lambda r: (r.codec, r.version, r.setting, r.picture)))
     return [table.rows[key] for key in order if key in table.rows]
 
@@ -119,20 +122,25 @@ def _time(
     measured = {row.codec for row in rows}
     typical = {n: timings.typical_setting(codec_of(n), rows) for n in names if codec_of(n).name in measured}
     times = Table(settings.out / "timings.csv", Timing)
-    for timing in timings.time_all(typical, sources, settings.threads, set(times.rows), tell):
+    able = {(row.codec, row.digest) for row in rows}
+    for timing in timings.time_all(typical, sources, settings.threads, able, set(times.rows), tell):
         times.add([timing])
+    versions = {codec_of(n).name: codec_of(n).version() for n in names}
+    times.prune(versions)
     times.rewrite(sorted(times.rows.values(), key=lambda t: (t.codec, t.version, t.threads, t.picture)))
     memory = Table(settings.out / "memory.csv", Memory)
-    largest = max(sources, key=lambda s: s.megapixels)
+    memory.prune(versions)
+    memory.rewrite(memory.rows.values())
     for name, setting in typical.items():
         codec = codec_of(name)
+        largest = max((s for s in sources if (codec.name, s.digest) in able), key=lambda s: s.megapixels)
         if (codec.name, codec.version(), largest.digest, settings.threads) not in memory.rows:
             tell(f"memory of {codec.name}")
             memory.add([timings.memory_of(name, setting, largest, settings.threads)])
-    digests, versions = {s.digest for s in sources}, {codec_of(n).version() for n in names}
+    digests = {s.digest for s in sources}
 
     def wanted(row: Timing | Memory) -> bool:
-        return row.digest in digests and row.version in versions and row.threads == settings.threads
+        return row.digest in digests and row.version == versions.get(row.codec) and row.threads == settings.threads
 
     return [t for t in times.rows.values() if wanted(t)], [m for m in memory.rows.values() if wanted(m)]
 
@@ -145,7 +153,9 @@ def _write(
     tell: Report,
 ) -> None:
     heading = f"{settings.images.resolve().name}, {len(sources)} pictures"
-    conditions = machine.describe() | {"threads when timed": str(settings.threads)}
+    conditions = machine.describe() | {"threads": f"{settings.threads} when timed, 1 when measured"}
+    if settings.qualities:
+        conditions["qualities"] = ", ".join(f"{q:g}" for q in settings.qualities)
     conditions |= {
         f"version of {name}": codec_of(name).version() for name in settings.names if _measured(name, outcome)
     }

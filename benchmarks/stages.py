@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine
-from benchmarks.pictures import read
+from benchmarks.pictures import read_argument
 from benchmarks.timings import timed
 from neurocodec import weights
 from neurocodec.entropy import Decoder, Encoder, Tables
@@ -49,7 +49,7 @@ def main(image: Path, quality: float, threads: int, rounds: int, model: str) -> 
     torch.set_num_threads(threads)
     print(machine.describe())
     loaded = weights.load(model, torch.device("cpu"))
-    pixels, position = torch.from_numpy(read(image)), loaded.position(round(quality * 100))
+    pixels, position = torch.from_numpy(read_argument(image)), loaded.position(round(quality * 100))
     seconds: dict[str, list[float]] = {}
     for i in range(rounds + 1):
         for name, spent in parts(loaded.codec, pixels, position).items():

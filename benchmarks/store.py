@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -30,10 +30,13 @@ class Table(Generic[Row]):
             reader = csv.DictReader(file)
             if reader.fieldnames != names:
                 raise ValueError(f"{self.path} has other columns than this version writes: remove it.")
-            for line in reader:
+            for number, line in enumerate(reader, 2):
                 if None in line.values():  # the last line of a run that was killed while it wrote
                     continue
-                values: dict[str, Any] = {name: hints[name](line[name]) for name in names}
+                try:
+                    values: dict[str, Any] = {name: hints[name](line[name]) for name in names}
+                except ValueError as error:
+                    raise ValueError(f"{self.path}, line {number}: {error}: mend or remove it.") from None
                 row = self.kind(**values)
                 self.rows[row.key] = row
 
@@ -53,6 +56,10 @@ class Table(Generic[Row]):
             for row in new:
                 self.rows[row.key] = row
                 writer.writerow([getattr(row, name) for name in names])
+
+    def prune(self, versions: Mapping[str, str]) -> None:
+        """Forget what these codecs measured in another version than the one given for each."""
+        self.rows = {k: r for k, r in self.rows.items() if versions.get(r.codec, r.version) == r.version}
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """The file anew, sorted: what a run leaves does not depend on which worker was first."""

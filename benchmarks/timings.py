@@ -70,17 +70,30 @@ def typical_setting(codec: Codec, rows: Sequence[Measurement]) -> float:
 
 
 def time_all(
-    settings: Mapping[str, float], sources: Sequence[Source], threads: int, known: set[object], report: Report
+    settings: Mapping[str, float],
+    sources: Sequence[Source],
+    threads: int,
+    measured: set[tuple[str, str]],
+    known: set[object],
+    report: Report,
 ) -> Iterator[Timing]:
-    """A timing of each codec (name -> setting) on each picture that has none yet."""
+    """Timings of all codecs (name -> setting) on each picture that misses one, so that what is compared is
+    of one pass. measured: (codec, digest) of the pictures that each codec can take."""
     used = {name: codec_of(name) for name in settings}
-    left = [s for s in sources if any((c.name, c.version(), s.digest, threads) not in known for c in used.values())]
+
+    def misses(source: Source) -> bool:
+        pairs = [c for c in used.values() if (c.name, source.digest) in measured]
+        return any((c.name, c.version(), source.digest, threads) not in known for c in pairs)
+
+    left = [source for source in sources if misses(source)]
     for codec in used.values():
         codec.use_threads(threads)
     warm: set[str] = set()
     for done, source in enumerate(left):
         pixels = pictures.read(source.path)
         for name, codec in used.items():
+            if (codec.name, source.digest) not in measured:
+                continue
             if codec.name not in warm:  # loads the model, and the library behind the codec
                 codec.decode(codec.encode(pixels, settings[name]))
                 warm.add(codec.name)

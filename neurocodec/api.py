@@ -128,6 +128,8 @@ def info(data: bytes) -> Info:
 
 def as_picture(array: NDArray[np.uint8]) -> Picture:
     """A picture of an array (H, W, 3) or (H, W) of uint8. Raises ImageError for any other."""
+    if not isinstance(array, np.ndarray):
+        raise ImageError(f"an array (H, W, 3) or (H, W) of uint8 is needed, not a {type(array).__name__}.")
     if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ImageError(f"an array (H, W, 3) or (H, W) of uint8 is needed, not {array.shape} of {array.dtype}.")
     if array.ndim == 2:
@@ -146,6 +148,8 @@ def torch_device(device: str) -> torch.device:
 
 def _model_of(c: Container, model: str | None, device: torch.device) -> weights.LoadedModel:
     if c.model_id != container.PRIVATE_MODEL:
+        if model is not None:
+            raise WeightsError("the file was made with a shipped model, and brings its id: leave --model out.")
         return weights.load(weights.find_id(c.model_id).name, device)
     wanted = c.fingerprint.hex()
     if model is None:

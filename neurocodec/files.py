@@ -16,7 +16,12 @@ def check_target(source: str, target: str, force: bool) -> None:
     """Before any work: may the target be written?"""
     if target == STANDARD:
         return
+    if not target:
+        raise NeurocodecError("the name of the output is empty.")
     path = Path(target)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # It would be replaced by a file: /dev/null too, for who has the right.
+        raise NeurocodecError(f"{target} is a device or a pipe: write to standard output (-) and redirect it.")
     if source != STANDARD and path.exists() and Path(source).exists() and path.samefile(source):
         raise NeurocodecError(f"{target} is the input itself: choose another name for the output.")
     if path.is_dir():

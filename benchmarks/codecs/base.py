@@ -17,6 +17,7 @@ class Codec(ABC):
     label: str  # what a reader calls it, with the options that matter
     settings: tuple[float, ...]  # a sweep of the rates, lowest first
     setting_is_quality: bool = True  # a quality from 1 to 100, which --qualities may replace
+    setting_is_whole: bool = False
     threads: int = 1
 
     @abstractmethod

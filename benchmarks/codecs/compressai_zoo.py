@@ -95,7 +95,7 @@ def cache() -> Path:
 def unusable() -> str | None:
     """Why no model of CompressAI can run here."""
     if importlib.util.find_spec("compressai") is None:
-        return "compressai is not installed (pip install compressai)"
+        return "compressai is not installed (pip install -e '.[compressai]')"
     if not cache().is_dir():  # importing takes seconds: not for nothing
         return f"no weights are cached in {cache()}"
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import neurocodec
 from benchmarks.codecs.base import Codec, Pixels
+from neurocodec.errors import NeurocodecError
 
 
 class Neurocodec(Codec):
@@ -38,8 +39,16 @@ class Neurocodec(Codec):
         return f"neurocodec {neurocodec.__version__}, code {code_hash()}, weights {weights_hash[:8]}"
 
     def missing(self) -> str | None:
-        if self.path is not None and not Path(self.path).is_file():
-            return f"{self.path} is not a file"
+        if self.path is None:
+            return None
+        import torch
+
+        from neurocodec import weights
+
+        try:
+            weights.load(self.path, torch.device("cpu"))
+        except NeurocodecError as error:
+            return str(error)
         return None
 
     def use_threads(self, threads: int) -> None:

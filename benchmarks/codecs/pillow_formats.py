@@ -18,6 +18,7 @@ class PillowFormat(Codec):
 
     format: ClassVar[str]
     feature: ClassVar[str]  # Pillow's name for the library behind it
+    setting_is_whole = True
 
     def options(self, setting: float) -> dict[str, object]:
         return {"quality": round(setting)}
