@@ -35,8 +35,8 @@ class Settings:
 
     def sweep(self, codec: Codec) -> tuple[float, ...]:
         if not (self.qualities and codec.setting_is_quality):
-            return codec.settings
-        return tuple(dict.fromkeys(round(q) if codec.setting_is_whole else q for q in self.qualities))
+            return tuple(float(s) for s in codec.settings)
+        return tuple(dict.fromkeys(float(round(q)) if codec.setting_is_whole else q for q in self.qualities))
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def benchmark(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two good pictures, three that cannot be measured, and a file that is none."""
+    """Two good pictures, four that cannot be measured, and a file that is none."""
     folder = tmp_path_factory.mktemp("pictures")
     packaged.main([str(folder / "all")], standalone_mode=False)
     for name in ("chelsea.png", "coffee.png"):
@@ -37,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "damaged.png").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(draw("shapes", 160, 300)).save(folder / "small.png")
     Image.fromarray(np.zeros((200, 200, 4), np.uint8)).save(folder / "transparent.png")
+    (folder / "twin.png").write_bytes(whole)
     (folder / "README.txt").write_text("not a picture")
     return folder
 
@@ -53,7 +55,8 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert "skipped damaged.png: the picture is damaged" in result.output
     assert "skipped small.png: 300x160 pixels are too few" in result.output
     assert "skipped transparent.png: the picture has transparency" in result.output
-    assert "3 problem(s)" in result.output
+    assert "skipped twin.png: it is the same file as coffee.png" in result.output
+    assert "4 problem(s)" in result.output
     assert "README.txt" not in result.output
     names = {p.name for p in out.iterdir()}
     plots = {f"{m}.{e}" for m in ("ms-ssim", "psnr") for e in ("svg", "png")}
@@ -99,6 +102,34 @@ def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -
     mended = benchmark(folder, "--out", out, *FEW, "--resume", "--shown", "0")
     assert "measured 1 of 1 files" in mended.output
     assert (out / "measurements.csv").read_bytes() == before["measurements.csv"]
+
+
+def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(draw("shapes", 165, 16400)).save(tmp_path / "wide.png")
+    shutil.copy(folder / "coffee.png", tmp_path)
+    options = ["--codecs", "jpeg,webp,jpeg", "--qualities", "50", "--jobs", "1"]
+    result = benchmark(tmp_path, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 1
+    assert "webp failed on wide.png: " in result.output
+    assert "1 problem(s)" in result.output
+    with (tmp_path / "out" / "timings.csv").open() as file:
+        timed = [(row["codec"], row["picture"]) for row in csv.DictReader(file)]
+    assert sorted(timed) == [("jpeg", "coffee.png"), ("jpeg", "wide.png"), ("webp", "coffee.png")]
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [(c["codec"], len(c["points"])) for c in content["codecs"]] == [("jpeg", 1), ("webp", 0)]
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    row = Measurement("jpeg", "1", "a.png", "00", 50.0, 9, 9, 100, 0.5, 30.0, 0.9)
+    Table(path, Measurement).add([row])
+    assert Table(path, Measurement).rows == {row.key: row}
+    path.write_text(path.read_text().replace(",9,", ",x,"))
+    with pytest.raises(ValueError, match=r"x\.csv, line 2"):
+        Table(path, Measurement)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="other columns"):
+        Table(path, Measurement)
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
@@ -159,6 +190,23 @@ def test_equal_bytes(folder: Path) -> None:
     flat = np.full((200, 200, 3), 90, np.uint8)
     flat[20:40, 100:130] = draw("noise", 20, 30)
     assert equal_bytes.most_detailed(flat, 30) in {(x, y) for x in range(98, 103) for y in range(8, 22)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["damaged.png", "x.png"], "damaged"),
+        (["small.png", "x.png"], "at least 161"),
+        (["coffee.png", "x.jpg"], "a .png file"),
+        (["coffee.png", "none/x.png"], "a .png file"),
+        (["coffee.png", "x.png", "--model", "nope"], "'nope' is not known"),
+    ],
+)
+def test_crops_that_cannot_be(folder: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    image, out, *options = arguments
+    result = CliRunner().invoke(crops.main, [str(folder / image), str(tmp_path / out), *options])
+    assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_crops(folder: Path, tmp_path: Path) -> None:

@@ -247,3 +247,22 @@ def test_decoded_pixels_are_those_of_the_library(packed: Path, tmp_path: Path) -
     assert run("decompress", packed, tmp_path / "x.ppm", *MODEL).exit_code == 0
     wanted = api.decompress(packed.read_bytes(), str(TINY)).pixels
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / "x.ppm")), wanted)
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    Image.fromarray(draw("shapes", 20, 20)).save(tmp_path / "x.png")
+    result = CliRunner().invoke(main, ["compress", "-f", str(tmp_path / "x.png"), str(tmp_path / "pipe")])
+    assert (result.exit_code, "is a device or a pipe" in result.output) == (1, True)
+    assert (tmp_path / "pipe").is_fifo()
+    result = CliRunner().invoke(main, ["compress", str(tmp_path / "x.png"), ""])
+    assert (result.exit_code, "the output is empty" in result.output) == (1, True)
+
+
+def test_a_model_that_is_not_needed(tmp_path: Path) -> None:
+    Image.fromarray(draw("shapes", 20, 20)).save(tmp_path / "x.png")
+    assert CliRunner().invoke(main, ["compress", str(tmp_path / "x.png"), str(tmp_path / "x.nc")]).exit_code == 0
+    result = CliRunner().invoke(
+        main, ["decompress", "--model", "nope", str(tmp_path / "x.nc"), str(tmp_path / "y.png")]
+    )
+    assert (result.exit_code, "leave --model out" in result.output) == (1, True)

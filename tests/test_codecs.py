@@ -65,7 +65,10 @@ def test_a_private_model(golden: Path) -> None:
     assert codec.name == "neurocodec-tiny"
     assert codec.missing() is None
     assert codec.decode(codec.encode(PIXELS, 50)).shape == PIXELS.shape
-    assert codecs.make("/nowhere.safetensors").missing() == "/nowhere.safetensors is not a file"
+    assert (
+        codecs.make("/nowhere.safetensors").missing()
+        == "/nowhere.safetensors: the weights cannot be read: No such file or directory."
+    )
 
 
 def test_names() -> None:
