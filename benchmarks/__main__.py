@@ -116,12 +116,12 @@ def main(
 
 
 def print_ratios(outcome: run.Outcome) -> None:
-    """How long the others take, compared with our first model, picture by picture."""
+    """How long our first model takes, compared with the others, picture by picture."""
     ours = next((s for s in outcome.summaries if s.is_ours), None)
     for s in outcome.summaries:
-        found = summary.ratios(outcome.timings, s.codec, ours.codec) if ours is not None and s is not ours else None
+        found = summary.ratios(outcome.timings, ours.codec, s.codec) if ours is not None and s is not ours else None
         if ours is not None and found is not None:
-            encode, decode = (1 / ratio for ratio in found)
+            encode, decode = found
             click.echo(f"{ours.label} takes {encode:.3g} times as long as {s.label} to encode, {decode:.3g} to decode")
 
 

@@ -13,7 +13,7 @@ from benchmarks.measure import Measurement, codec_of
 from benchmarks.published import PublishedCurve
 from benchmarks.store import Table
 from benchmarks.summary import Summary
-from benchmarks.timings import Memory, Timing
+from benchmarks.timings import Memory, Observation, Timing
 
 Report = Callable[[str], None]
 
@@ -139,7 +139,7 @@ def _time(
             memory.add([timings.memory_of(name, setting, largest, settings.threads)])
     digests = {s.digest for s in sources}
 
-    def wanted(row: Timing | Memory) -> bool:
+    def wanted(row: Observation) -> bool:
         return row.digest in digests and row.version == versions.get(row.codec) and row.threads == settings.threads
 
     return [t for t in times.rows.values() if wanted(t)], [m for m in memory.rows.values() if wanted(m)]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from benchmarks.measure import Measurement
-from benchmarks.timings import Memory, Timing
+from benchmarks.timings import Observation
 
-Row = TypeVar("Row", bound=Measurement | Timing | Memory)
+Row = TypeVar("Row", bound=Measurement | Observation)
 
 
 class Table(Generic[Row]):

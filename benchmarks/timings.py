@@ -24,8 +24,8 @@ TYPICAL_BPP = 0.5  # each codec is timed at the setting whose mean rate is neare
 
 
 @dataclass(frozen=True)
-class Timing:
-    """A row of timings.csv."""
+class Observation:
+    """What rows of timings.csv and memory.csv have in common."""
 
     codec: str
     version: str
@@ -33,9 +33,6 @@ class Timing:
     digest: str
     setting: float
     threads: int
-    megapixels: float
-    encode_s: float
-    decode_s: float
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -43,21 +40,20 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Timing(Observation):
+    """A row of timings.csv."""
+
+    megapixels: float
+    encode_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Memory(Observation):
     """A row of memory.csv: peak resident memory of a whole process that does one thing."""
 
-    codec: str
-    version: str
-    picture: str
-    digest: str
-    setting: float
-    threads: int
     encode_mb: float
     decode_mb: float
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        return self.codec, self.version, self.digest, self.threads
 
 
 def typical_setting(codec: Codec, rows: Sequence[Measurement]) -> float:

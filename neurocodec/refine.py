@@ -26,7 +26,9 @@ from neurocodec.objective import MS_SSIM_SMALLEST, Objective
 from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
 from neurocodec.windows import Span, cut, grow, spans
 
-WINDOW, HALO = 12, 2  # in units of 64 pixels: what is refined at a time, and what is looked at around it
+# In units of 64 pixels: what is refined at a time, and what is looked at around it. A window at the edge of a
+# picture may hold a single pixel, and with a halo of three is wide enough for MS-SSIM all the same.
+WINDOW, HALO = 12, 3
 RATE = 0.02  # Adam's step, in quantization steps
 HOT, COLD = 0.6, 0.1  # temperatures of the relaxed rounding, first and last
 SHORT = 60  # steps: shorter runs start colder, for they have no time to cool
@@ -162,7 +164,7 @@ class _Window:
 
     @torch.no_grad()
     def rounded_loss(self, moving: Latents) -> float:
-        return float(self.loss(self.placed(moving), Nearest()))
+        return float(self.loss(self.placed(moving), Rounding()))
 
     def loss(self, latents: Latents, rounding: Rounding) -> Tensor:
         """Bits + lambda * distortion * pixels, of the window with its halo."""
@@ -187,7 +189,7 @@ class _Window:
 
 
 class Rounding:
-    """How y (against its mean) and z become symbols."""
+    """How y (against its mean) and z become symbols: to the nearest, as the encoder does it."""
 
     soft = False
 
@@ -196,10 +198,6 @@ class Rounding:
 
     def z(self, v: Tensor) -> Tensor:
         return v.round()
-
-
-class Nearest(Rounding):
-    """As the encoder does it."""
 
 
 class Sga(Rounding):

@@ -33,9 +33,7 @@ class Neurocodec(Codec):
     def version(self) -> str:
         from neurocodec import weights  # loads torch
 
-        weights_hash = (
-            hashlib.sha256(Path(self.path).read_bytes()).hexdigest() if self.path else weights.find(self.model).sha256
-        )
+        weights_hash = file_hash(self.path) if self.path else weights.find(self.model).sha256
         return f"neurocodec {neurocodec.__version__}, code {code_hash()}, weights {weights_hash[:8]}"
 
     def missing(self) -> str | None:
@@ -56,6 +54,12 @@ class Neurocodec(Codec):
 
         super().use_threads(threads)
         torch.set_num_threads(threads)
+
+
+@functools.cache
+def file_hash(path: str) -> str:
+    """Once a process, for every row asks."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @functools.cache
