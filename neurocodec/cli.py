@@ -227,14 +227,21 @@ def models(as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
 @click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
 @click.option("--tune", type=click.Choice(["ms-ssim", "psnr"]), default="ms-ssim", show_default=True)
+@click.option(
+    "--start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A run whose weights a new run starts from, of any tune.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
+@click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
+@click.option("--average", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps that weights are averaged over.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
 @click.option("--validate-minutes", type=float, default=20.0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def train(pictures: Path, out: Path, valid: Path | None, device: str, **settings: Any) -> None:
+def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, device: str, **settings: Any) -> None:
     """Train a model on the folder PICTURES, or go on with the run that is in --out.
 
     Stop it at any time with Ctrl-C: it saves a checkpoint and goes on from there when it is started
@@ -243,13 +250,15 @@ def train(pictures: Path, out: Path, valid: Path | None, device: str, **settings
     \b
     Example:
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
+      neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
     from neurocodec import api
     from neurocodec.training import loop
 
     chosen = None if device == "auto" else api.torch_device(device)
-    loop.train(pictures, out, loop.Settings(**settings), valid, chosen, report=lambda line: click.echo(line, err=True))
+    chosen_settings = loop.Settings(**settings)
+    loop.train(pictures, out, chosen_settings, valid, chosen, start=start, report=lambda line: click.echo(line, err=True))
 
 
 @main.command()

@@ -32,8 +32,8 @@ class Config:
     """The architecture; it travels with the weights."""
 
     width_8: int = 192  # channels at 1/8 resolution
-    width_16: int = 256  # channels at 1/16
-    latents: int = 256  # channels of y, at 1/16
+    width_16: int = 288  # channels at 1/16
+    latents: int = 288  # channels of y, at 1/16
     hyper_width: int = 128  # channels of h_a and h_s
     hyper_latents: int = 96  # channels of z, at 1/64
     context_width: int = 192

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
+from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import Settings, random_positions, read_checkpoint, train
 from neurocodec.training.objective import (
@@ -33,6 +35,7 @@ from neurocodec.training.objective import (
     gaussian_pmf,
     loss_of,
 )
+from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.recipe import MIX, MSE, TUNES, phase_at
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 from tests.drawing import draw
@@ -58,16 +61,18 @@ def parameters(run: Path, which: str = "model") -> torch.Tensor:
     return torch.cat([v.flatten() for v in read_checkpoint(run)[which].values()])
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(pictures: Path, tmp_path: Path) -> None:
-    train(pictures, tmp_path / "whole", SETTINGS, device=CPU, config=TINY, report=quiet)
-    stop_after(pictures, tmp_path / "parts", 3)
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(pictures: Path, tmp_path: Path, optimizer: str) -> None:
+    settings = replace(SETTINGS, optimizer=optimizer)
+    train(pictures, tmp_path / "whole", settings, device=CPU, config=TINY, report=quiet)
+    stop_after(pictures, tmp_path / "parts", 3, settings)
     assert read_checkpoint(tmp_path / "parts")["step"] == 3
-    train(pictures, tmp_path / "parts", SETTINGS, device=CPU, config=TINY, report=quiet)
+    train(pictures, tmp_path / "parts", settings, device=CPU, config=TINY, report=quiet)
     for which in ("model", "average"):
         assert torch.equal(parameters(tmp_path / "whole", which), parameters(tmp_path / "parts", which))
 
 
-def stop_after(pictures: Path, out: Path, steps: int) -> None:
+def stop_after(pictures: Path, out: Path, steps: int, settings: Settings) -> None:
     """Train, and send ourselves SIGINT while the given step runs."""
     seen = 0
 
@@ -80,11 +85,12 @@ def stop_after(pictures: Path, out: Path, steps: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "random_positions", counting)
-        train(pictures, out, SETTINGS, device=CPU, config=TINY, report=quiet)
+        train(pictures, out, settings, device=CPU, config=TINY, report=quiet)
 
 
-def test_it_learns(pictures: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=60, tune="psnr")
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_it_learns(pictures: Path, tmp_path: Path, optimizer: str) -> None:
+    settings = replace(SETTINGS, steps=60, tune="psnr", optimizer=optimizer)
     crops = load_folder(pictures, 192, CPU)
     x = random_batch(crops, 6, 192, torch.Generator().manual_seed(9))
     t = torch.linspace(0, 2, 6)
@@ -136,7 +142,7 @@ def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) ->
     assert positions[-1] == 2 * 4096
 
 
-@pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"]])
+@pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"]])
 def test_another_run_is_not_continued(pictures: Path, tmp_path: Path, arguments: list[str]) -> None:
     train(pictures, tmp_path, replace(SETTINGS, steps=1), device=CPU, config=TINY, report=quiet)
     command = ["train", str(pictures), "--out", str(tmp_path), "--device", "cpu", *arguments]
@@ -198,6 +204,7 @@ def test_phases_cover_the_run() -> None:
             rates.append(phase.rate_at(inside, length))
         assert max(rates) == phases[0].rate
         assert 0 < rates[-1] < 0.03 * phases[-1].rate
+    assert phase_at("ms-ssim", 0, 10, trained=True) == (TUNES["ms-ssim"][-1], 0, 10)
     with pytest.raises(TrainingError, match="not known"):
         phase_at("loud", 0, 10)
 
@@ -206,7 +213,7 @@ def test_quality_positions_cover_the_range() -> None:
     t = random_positions(8, 8, torch.Generator().manual_seed(0))
     assert [int(v / 7 * 8) for v in t] == list(range(8))
     lam = MSE.multiplier(torch.tensor([0.0, 7.0]), 8)
-    assert torch.allclose(lam, torch.tensor([0.0003, 0.1]))
+    assert torch.allclose(lam, torch.tensor([0.0002, 0.25]))
 
 
 def test_gaussian_pmf_sums_to_one_and_never_loses_its_gradient() -> None:
@@ -283,3 +290,81 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     assert torch.isfinite(loss)
     assert 0 <= parts["1-msssim"] <= 1
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_grown_model_computes_what_it_did_before(pictures: Path) -> None:
+    torch.manual_seed(0)
+    crops = load_folder(pictures, 192, CPU)
+    sample = random_batch(crops, 8, 192, torch.Generator().manual_seed(0))
+    small = TrainingModel(TINY)
+    klt_init(small.networks, sample)
+    small.eval()
+    large = grow(small, replace(TINY, width_16=TINY.width_16 + 8, latents=TINY.latents + 8), sample).eval()
+    kept = [*range(TINY.latents // 2), *range(TINY.latents // 2 + 4, TINY.latents + 4)]
+    with torch.no_grad():
+        for anchor in (0.0, 1.5):
+            t = torch.full((8,), anchor)
+            y, y_large = small.networks.g_a(sample, t), large.networks.g_a(sample, t)
+            assert torch.allclose(y_large[..., kept], y, atol=1e-4)
+            quiet_new = torch.zeros_like(y_large)
+            quiet_new[..., kept] = y
+            assert torch.allclose(large.networks.g_s(quiet_new, t), small.networks.g_s(y, t), atol=1e-5)
+            assert torch.allclose(large.networks.h_a(y_large, t), small.networks.h_a(y, t), atol=1e-4)
+        # What is new pays at the highest quality, where it is not rounded away.
+        top = torch.full((8,), TINY.anchors - 1.0)
+        before = (small.networks.g_s(small.networks.g_a(sample, top), top) - sample).square().mean()
+        after = (large.networks.g_s(large.networks.g_a(sample, top), top) - sample).square().mean()
+    assert after < before
+
+
+def test_only_two_widths_grow_and_together(pictures: Path) -> None:
+    sample = torch.rand(1, 64, 64, 3)
+    for wrong in (TINY, replace(TINY, latents=40), replace(TINY, latents=33, width_16=33), replace(TINY, width_8=30)):
+        with pytest.raises(TrainingError, match="cannot grow"):
+            grow(TrainingModel(TINY), wrong, sample)
+
+
+def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Path) -> None:
+    train(pictures, tmp_path / "first", SETTINGS, device=CPU, config=TINY, report=quiet)
+    settings = replace(SETTINGS, tune="psnr", steps=1)
+    wider = replace(TINY, width_16=TINY.width_16 + 8, latents=TINY.latents + 8)
+    start = tmp_path / "first"
+    train(pictures, tmp_path / "second", settings, device=CPU, config=wider, start=start, report=quiet)
+    state = read_checkpoint(tmp_path / "second")
+    assert state["step"] == 1
+    assert state["origin"]["step"] == SETTINGS.steps
+    assert state["origin"]["settings"]["tune"] == "ms-ssim"
+    # It goes on from its own checkpoint, whatever --start says.
+    train(pictures, tmp_path / "second", replace(settings, steps=2), device=CPU, start=start, report=quiet)
+    assert read_checkpoint(tmp_path / "second")["step"] == 2
+    assert json.loads(loop.describe(tmp_path / "second"))["origin"]["step"] == SETTINGS.steps
+
+
+def test_unknown_optimizers_are_refused() -> None:
+    with pytest.raises(TrainingError, match="not known"):
+        make_optimizers(torch.nn.Linear(2, 2), "newton")
+
+
+def test_soap_turns_a_stretched_valley_round() -> None:
+    """On a quadratic whose axes are turned and of very different steepness, it beats Adam by far."""
+    torch.manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(12, 12))[0]
+    steepness = turn @ torch.diag(torch.logspace(-3, 1, 12)) @ turn.T
+    target = torch.randn(12, 8)
+    lost = {}
+    for name in ("adamw", "soap"):
+        layer = torch.nn.Linear(8, 12, bias=False)
+        torch.nn.init.zeros_(layer.weight)
+        optimizers = make_optimizers(layer, name)
+        for step in range(300):
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            difference = layer.weight - target
+            loss = (difference * (steepness @ difference)).sum()
+            torch.autograd.backward(loss)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.05 * (1 - step / 300)
+                optimizer.step()
+        lost[name] = float(loss)
+    assert lost["soap"] < 0.5 * lost["adamw"]

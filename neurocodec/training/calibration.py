@@ -1,4 +1,7 @@
-"""What a quality means: quality N looks as good as JPEG's quality N, on the mean of some pictures."""
+"""What a quality means: quality N is as good as JPEG's quality N, on the mean of some pictures.
+
+As good by what the tune is for: mean MS-SSIM, or mean PSNR.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from PIL import Image
 from neurocodec import metrics
 from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.model import Codec
+from neurocodec.objective import Objective
 
 Pixels = NDArray[np.uint8]
-JPEG_QUALITIES = (1, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 100)
+JPEG_QUALITIES = (1, 3, 5, 7, 9, 10, 11, 13, 15, 17, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 93, 95, 97, 100)
 POSITIONS_PER_ANCHOR = 2
 SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
 
@@ -33,7 +37,9 @@ def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
     return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
 
 
-def calibrate(codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], None]) -> list[tuple[int, int]]:
+def calibrate(
+    codec: Codec, objective: Objective, pictures: Sequence[Pixels], report: Callable[[str], None]
+) -> list[tuple[int, int]]:
     """(quality in hundredths, position in 2**-12), rising, for a weights file.
 
     Qualities that the model cannot reach share a sliver of the scale at its end, so that a higher
@@ -42,12 +48,12 @@ def calibrate(codec: Codec, pictures: Sequence[Pixels], report: Callable[[str], 
     top = (codec.config.anchors - 1) << POSITION_BITS
     step = (1 << POSITION_BITS) // POSITIONS_PER_ANCHOR
     positions = list(range(0, top + 1, step))
-    ours = [_mean(pictures, partial(_round_trip, codec, at)) for at in positions]
-    jpegs = [_mean(pictures, partial(jpeg_round_trip, quality)) for quality in JPEG_QUALITIES]
+    ours = [level(objective, pictures, partial(round_trip, codec, at)) for at in positions]
+    jpegs = [level(objective, pictures, partial(jpeg_round_trip, quality)) for quality in JPEG_QUALITIES]
     knots = match(jpegs, positions, ours)
-    for quality, level in zip(JPEG_QUALITIES, jpegs, strict=True):
+    for quality, reached in zip(JPEG_QUALITIES, jpegs, strict=True):
         reach = "" if knots[1][0] <= quality * 100 <= knots[-2][0] else " (out of reach)"
-        report(f"JPEG quality {quality}: {level:.2f} dB of MS-SSIM{reach}")
+        report(f"JPEG quality {quality}: {reached:.2f} dB of {'MS-SSIM' if objective.ms_ssim else 'PSNR'}{reach}")
     return knots
 
 
@@ -69,12 +75,16 @@ def match(jpegs: Sequence[float], positions: Sequence[int], ours: Sequence[float
     return sorted(knots.items())
 
 
-def _round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
+def round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
+    """What is left of a picture after the codec at a quality position."""
     data = codec.compress(torch.from_numpy(pixels), position)
     decoded: Pixels = codec.decompress(data, pixels.shape[0], pixels.shape[1], position).cpu().numpy()
     return decoded
 
 
-def _mean(pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
-    """The mean MS-SSIM, in decibels of it."""
-    return metrics.decibels(float(np.mean([metrics.ms_ssim(p, degrade(p)) for p in pictures])))
+def level(objective: Objective, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
+    """How good degraded pictures are by what a model is tuned for: mean MS-SSIM in decibels of it, or mean PSNR in dB."""
+    pairs = [(p, degrade(p)) for p in pictures]
+    if objective.ms_ssim:
+        return metrics.decibels(float(np.mean([metrics.ms_ssim(*pair) for pair in pairs])))
+    return float(np.mean([metrics.psnr(*pair) for pair in pairs]))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec import weights
@@ -50,13 +52,12 @@ def export(
     model.eval().requires_grad_(False)
     config = model.networks.config
     tensors = network_tensors(model)
-    crops = [_crop(p) for p in load_folder(pictures, SMALLEST, CPU)]
+    crops = load_crops(pictures)
 
     tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
-    step = max(1, len(crops) // CALIBRATION_PICTURES)
-    knots = calibrate(codec, [p.numpy() for p in crops[step // 2 :: step][:CALIBRATION_PICTURES]], report)
     objective = TUNES[state["settings"]["tune"]][-1].objective
+    knots = calibrate(codec, objective, calibration_pictures(crops), report)
     out.parent.mkdir(parents=True, exist_ok=True)
     digest = weights.write(out, config, tensors, knots, objective, f"{state['settings']['tune']}, step {state['step']}")
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
@@ -132,6 +133,17 @@ def _table_tensors(y_tables: Tables, z_tables: Tables) -> dict[str, Tensor]:
         for name, tables in named.items()
         for field in ("frequencies", "radius")
     }
+
+
+def load_crops(folder: Path) -> list[Tensor]:
+    """The middles of the pictures of a folder, (H, W, 3) uint8, at most SIDE wide and high."""
+    return [_crop(p) for p in load_folder(folder, SMALLEST, CPU)]
+
+
+def calibration_pictures(crops: Sequence[Tensor]) -> list[NDArray[np.uint8]]:
+    """Every so many-th of the pictures, CALIBRATION_PICTURES of them."""
+    step = max(1, len(crops) // CALIBRATION_PICTURES)
+    return [p.numpy() for p in crops[step // 2 :: step][:CALIBRATION_PICTURES]]
 
 
 def _crop(picture: Tensor) -> Tensor:

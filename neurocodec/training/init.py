@@ -37,9 +37,15 @@ def klt_init(networks: Networks, pictures: Tensor) -> None:
     eye = torch.eye(c.latents, c.width_16)
     g_a.leave.weight.copy_(eye / scale_16)
     g_s.enter.weight.copy_(eye.T * scale_16[:, None])
-    steps = 5.1 / (255 * MSE.multiplier(torch.arange(c.anchors).float(), c.anchors).sqrt())
+    steps = first_steps(c.anchors)
     g_a.log_gain.table.copy_(-steps.log()[:, None].expand(-1, c.latents))
     g_s.log_inverse_gain.table.copy_(steps.log()[:, None].expand(-1, c.latents))
+
+
+def first_steps(anchors: int) -> Tensor:
+    """The quantization step of an orthonormal coefficient at each anchor, (A,), in pixels of [0, 1]:
+    what lambda asks for at high rate."""
+    return 5.1 / (255 * MSE.multiplier(torch.arange(anchors).float(), anchors).sqrt())
 
 
 def klt(x: Tensor, keep: int) -> tuple[Tensor, Tensor]:

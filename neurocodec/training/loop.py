@@ -21,14 +21,16 @@ from torch.nn.parallel import DistributedDataParallel
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training.data import load_folder, random_batch
+from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of
+from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.recipe import phase_at
 from neurocodec.training.validation import validate
 
 CLIP_NORM = 1.0
-EMA_HORIZON = 1000  # steps
 BAD_BATCHES = 20
+GROWTH_PICTURES = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Settings:
     steps: int = 20_000
     batch: int = 8  # pictures per step and process
     patch: int = 256  # pixels
+    optimizer: str = "adamw"
+    average: int = 1000  # steps of the moving average's horizon
     seed: int = 0
     checkpoint_minutes: float = 5.0
     validate_minutes: float = 20.0
@@ -53,10 +57,11 @@ class Run:
         torch.manual_seed(settings.seed)
         self.model = TrainingModel(config).to(device)
         self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
-        self.optimizers = make_optimizers(self.model)
+        self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
         self.step = 0
+        self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
 
     @property
     def checkpoint(self) -> Path:
@@ -68,6 +73,7 @@ class Run:
             "config": asdict(self.model.networks.config),
             "settings": asdict(self.settings),
             "step": self.step,
+            "origin": self.origin,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -82,7 +88,7 @@ class Run:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
-        self.step = state["step"]
+        self.step, self.origin = state["step"], state.get("origin")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -97,15 +103,10 @@ class Run:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        weight = max(1 / EMA_HORIZON, 9 / (10 + self.step))
+        weight = max(1 / self.settings.average, 9 / (10 + self.step))
         theirs: list[Tensor] = list(self.average.parameters())
         ours: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(theirs, ours, weight)
-
-
-def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """AdamW for all; decay only where a weight is a matrix."""
-    return [torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
@@ -124,12 +125,14 @@ def train(
     valid: Path | None = None,
     device: torch.device | None = None,
     config: Config | None = None,
+    start: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Path:
     """Train until settings.steps, going on from `out` when a checkpoint is there.
 
     pictures and valid are folders of pictures; out receives checkpoint.pt, metrics.csv and
-    validation.csv. Returns the checkpoint's path. Raises TrainingError.
+    validation.csv. A new run takes the averaged weights of the run in `start`, if given: of another
+    tune, or of a smaller config (see ``grow``). Returns the checkpoint's path. Raises TrainingError.
     """
     with process_group():
         if device is None:
@@ -139,7 +142,7 @@ def train(
         state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
         if state is not None:
             config = Config.of(state["config"])
-            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed")}
+            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed", "optimizer")}
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
         run = Run(out, settings, config or Config(), device)
@@ -149,11 +152,27 @@ def train(
             run.load(state)
             report(f"going on from step {run.step} of {settings.steps}")
         else:
-            sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator)
-            klt_init(run.model.networks, sample.cpu())
+            sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
+            if start is not None:
+                run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES])
+                report(f"starting from {start}, step {run.origin['step']}")
+            else:
+                klt_init(run.model.networks, sample)
             run.average.load_state_dict(run.model.state_dict())
         loop(run, crops, held_out, report if run.rank == 0 else lambda line: None)
     return run.checkpoint
+
+
+def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, Any]:
+    """Give a model the averaged weights of the run in `start`, grown to its config where that is
+    larger -> that run's settings and step, and its own origin."""
+    state, config = read_checkpoint(start), model.networks.config
+    before = TrainingModel(Config.of(state["config"]))
+    before.load_state_dict(state["average"])
+    if before.networks.config != config:
+        before = grow(before.eval(), config, sample)
+    model.load_state_dict(before.state_dict())
+    return {"settings": state["settings"], "step": state["step"], "origin": state.get("origin")}
 
 
 def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]) -> None:
@@ -167,7 +186,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     count, first, started = 0, run.step, time.monotonic()
     logged = saved = validated = started
     while run.step < settings.steps and not stopped():
-        phase, inside, length = phase_at(settings.tune, run.step, settings.steps)
+        phase, inside, length = phase_at(settings.tune, run.step, settings.steps, trained=run.origin is not None)
         rate = phase.rate_at(inside, length)
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator).to(run.device)
@@ -259,4 +278,4 @@ def process_group() -> Iterator[None]:
 def describe(folder: Path) -> str:
     """What a run did, as JSON, for a model card."""
     state = read_checkpoint(folder)
-    return json.dumps({"step": state["step"], "settings": state["settings"]}, indent=2)
+    return json.dumps({"step": state["step"], "settings": state["settings"], "origin": state.get("origin")}, indent=2)
