@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from benchmarks.bd_rate import curve
 from neurocodec import api, container, metrics, weights
 from neurocodec.model import Codec
 from tests.drawing import Pixels
+from tests.golden.make import latent_hash
+from tests.golden.ship import HASHES, SHIPPED, cases
 
 MODELS = [m.name for m in weights.MODELS]
 CPU = torch.device("cpu")
@@ -75,3 +78,20 @@ def test_small_and_odd_sizes(photograph: Pixels, model: str, height: int, width:
     assert decoded.shape == pixels.shape
     # MS-SSIM hardly minds a shift of a whole flat picture, which is what a single pixel is to the codec.
     assert metrics.psnr(decoded, pixels) > (20 if height * width == 1 else 24)
+
+
+def test_golden_files_of_shipped_models_hold_for_ever() -> None:
+    """Each was made when its model was frozen, and decodes to the same latents in every version since."""
+    hashes = json.loads(HASHES.read_text())
+    assert sorted(path.name for path in SHIPPED.glob("*.nc")) == sorted(hashes)
+    assert {int(name.split("-")[0]) for name in hashes} == {model.id for model in weights.MODELS}
+    for name, wanted in hashes.items():
+        data = (SHIPPED / name).read_bytes()
+        model = container.unpack(data).model_id
+        assert model == int(name.split("-")[0])
+        assert latent_hash(data, weights.load(weights.find_id(model).name, CPU)) == wanted, name
+    for name, (pixels, _) in cases().items():
+        for model in weights.MODELS:
+            picture = api.decompress((SHIPPED / f"{model.id}-{name}.nc").read_bytes())
+            assert picture.pixels.shape == pixels.shape
+            assert metrics.psnr(picture.pixels, pixels) > (10 if "noise" in name else 20)

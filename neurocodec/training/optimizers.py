@@ -46,10 +46,12 @@ class Soap(torch.optim.Optimizer):
         state["age"] += 1
         age, (beta_1, beta_2) = state["age"], group["betas"]
         self._look(group, state, gradient)
-        state["momentum"].lerp_(gradient, 1 - beta_1)
-        state["square"].lerp_(_turn(state, gradient).square_(), 1 - beta_2)
+        # The momentum is kept in the eigenbases, too: it turns with them when they are refreshed.
+        turned = _turn(state, gradient)
+        state["momentum"].lerp_(turned, 1 - beta_1)
+        state["square"].lerp_(turned.square_(), 1 - beta_2)
         scale = (1 - beta_2**age) ** 0.5 / (1 - beta_1**age)
-        update = _turn(state, state["momentum"]) * scale / (state["square"].sqrt() + group["eps"])
+        update = (state["momentum"] * scale).div_(state["square"].sqrt().add_(group["eps"]))
         torch._foreach_add_(list(stack), list(_turn_back(state, update).unbind()), alpha=-group["lr"])
         if (age + turn) % group["every"] == 0:
             _refresh(state)
@@ -69,8 +71,8 @@ class Soap(torch.optim.Optimizer):
 
 def _turn(state: dict[str, Any], x: Tensor) -> Tensor:
     """x (K, m, n) in the eigenbases."""
-    x = state["u"].mT @ x if "u" in state else x
-    return x @ state["v"] if "v" in state else x.clone()
+    x = state["u"].mT @ x if "u" in state else x.clone()
+    return x @ state["v"] if "v" in state else x
 
 
 def _turn_back(state: dict[str, Any], x: Tensor) -> Tensor:
@@ -83,11 +85,15 @@ def _refresh(state: dict[str, Any]) -> None:
     for basis, matrix, axis in (("u", "left", 1), ("v", "right", 2)):
         if matrix not in state:
             continue
-        ahead = state[matrix] @ state[basis]
-        order = (state[basis] * ahead).sum(1).argsort(dim=-1, descending=True)  # (K, m) by eigenvalue
-        state[basis] = torch.linalg.qr(ahead.gather(2, order[:, None, :].expand_as(ahead)))[0]
+        old = state[basis]
+        ahead = state[matrix] @ old
+        order = (old * ahead).sum(1).argsort(dim=-1, descending=True)  # (K, m) by eigenvalue
+        new = torch.linalg.qr(ahead.gather(2, order[:, None, :].expand_as(ahead)))[0]
         index = order[:, :, None] if axis == 1 else order[:, None, :]
         state["square"] = state["square"].gather(axis, index.expand_as(state["square"]))
+        turn = new.mT @ old
+        state["momentum"] = turn @ state["momentum"] if axis == 1 else state["momentum"] @ turn.mT
+        state[basis] = new
 
 
 def make_optimizers(model: nn.Module, name: str) -> list[torch.optim.Optimizer]:

@@ -59,13 +59,12 @@ def main() -> None:
         name = f"{kind}-{width}x{height}-q{quality:g}{'-grey' if grey else ''}.nc"
         data = api.compress(pixels[:, :, 0] if grey else pixels, quality, str(TINY), "cpu")
         (HERE / name).write_bytes(data)
-        latents[name] = latent_hash(data)
+        latents[name] = latent_hash(data, weights.load(str(TINY), torch.device("cpu")))
     (HERE / "latents.json").write_text(json.dumps(latents, indent=2) + "\n")
 
 
-def latent_hash(data: bytes) -> str:
+def latent_hash(data: bytes, loaded: weights.LoadedModel) -> str:
     """SHA-256 of a file's decoded latents, as little-endian int32 in (H/16, W/16, M) order."""
-    loaded = weights.load(str(TINY), torch.device("cpu"))
     c = container.unpack(data)
     y_hat = loaded.codec.decode_latents(c.latents, c.height, c.width, loaded.position(c.quality))
     return hashlib.sha256(y_hat.numpy().astype("<i4").tobytes()).hexdigest()
