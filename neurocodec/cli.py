@@ -6,6 +6,7 @@ torch is only loaded by commands that need it, so that --help answers at once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import sys
@@ -236,7 +237,13 @@ def models(as_json: bool) -> None:
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
 @click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
-@click.option("--average", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps that weights are averaged over.")
+@click.option(
+    "--average",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Steps that weights are averaged over.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
 @click.option("--validate-minutes", type=float, default=20.0, show_default=True)
@@ -258,7 +265,9 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
 
     chosen = None if device == "auto" else api.torch_device(device)
     chosen_settings = loop.Settings(**settings)
-    loop.train(pictures, out, chosen_settings, valid, chosen, start=start, report=lambda line: click.echo(line, err=True))
+    loop.train(
+        pictures, out, chosen_settings, valid, chosen, start=start, report=lambda line: click.echo(line, err=True)
+    )
 
 
 @main.command()

@@ -91,7 +91,7 @@ def test_golden_files_of_shipped_models_hold_for_ever() -> None:
         assert model == int(name.split("-")[0])
         assert latent_hash(data, weights.load(weights.find_id(model).name, CPU)) == wanted, name
     for name, (pixels, _) in cases().items():
-        for model in weights.MODELS:
-            picture = api.decompress((SHIPPED / f"{model.id}-{name}.nc").read_bytes())
+        for shipped in weights.MODELS:
+            picture = api.decompress((SHIPPED / f"{shipped.id}-{name}.nc").read_bytes())
             assert picture.pixels.shape == pixels.shape
             assert metrics.psnr(picture.pixels, pixels) > (10 if "noise" in name else 20)

@@ -20,7 +20,7 @@ from neurocodec.model import Codec
 from neurocodec.objective import Objective
 
 Pixels = NDArray[np.uint8]
-JPEG_QUALITIES = (1, 3, 5, 7, 9, 10, 11, 13, 15, 17, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 93, 95, 97, 100)
+JPEG_QUALITIES = (1, 3, 5, 7, 9, 10, 11, 13, 15, 17, *range(20, 95, 5), 93, 95, 97, 100)
 POSITIONS_PER_ANCHOR = 2
 SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
 
@@ -83,7 +83,7 @@ def round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
 
 
 def level(objective: Objective, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
-    """How good degraded pictures are by what a model is tuned for: mean MS-SSIM in decibels of it, or mean PSNR in dB."""
+    """How good degraded pictures are, by what a model is tuned for: mean MS-SSIM or mean PSNR, in dB."""
     pairs = [(p, degrade(p)) for p in pictures]
     if objective.ms_ssim:
         return metrics.decibels(float(np.mean([metrics.ms_ssim(*pair) for pair in pairs])))

@@ -119,13 +119,13 @@ def start_new_channels(grown: Networks, before: Networks, pictures: Tensor) -> N
     steps = first_steps(config.anchors)[:, None]
     grown.g_a.log_gain.table[:, latents] = -steps.log()
     grown.g_s.log_inverse_gain.table[:, latents] = steps.log()
-    for network in (grown.g_a, grown.g_s):
-        for block in network.blocks_16:
-            for last in (block.look[-1], block.mix[-1]):
-                last.weight[channels] = 0
-    for head in (grown.context.head_1[1], grown.context.head_2[0]):
-        head.weight[torch.cat([latents, latents + config.latents])] = 0
-        head.bias[latents + config.latents] = QUIET
+    parameters = dict(grown.named_parameters())
+    for name, parameter in parameters.items():
+        if "blocks_16" in name and name.endswith(("look.2.weight", "mix.1.weight")):
+            parameter[channels] = 0  # the branches of a block add nothing to the new channels yet
+    for head in ("context.head_1.1", "context.head_2.0"):
+        parameters[f"{head}.weight"][torch.cat([latents, latents + config.latents])] = 0
+        parameters[f"{head}.bias"][latents + config.latents] = QUIET
 
 
 def _enter(g_s: Synthesis, y: Tensor, t: Tensor) -> Tensor:

@@ -125,8 +125,8 @@ def train(
     valid: Path | None = None,
     device: torch.device | None = None,
     config: Config | None = None,
-    start: Path | None = None,
     report: Callable[[str], None] = print,
+    start: Path | None = None,
 ) -> Path:
     """Train until settings.steps, going on from `out` when a checkpoint is there.
 

@@ -22,7 +22,9 @@ class Soap(torch.optim.Optimizer):
     larger than `largest` is not turned.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], every: int = 10, memory: float = 0.95, largest: int = 400) -> None:
+    def __init__(
+        self, parameters: list[nn.Parameter], every: int = 10, memory: float = 0.95, largest: int = 400
+    ) -> None:
         own = {"lr": 1.0, "betas": BETAS, "eps": 1e-8, "every": every, "memory": memory, "largest": largest}
         super().__init__(parameters, own)
 
