@@ -6,7 +6,6 @@ torch is only loaded by commands that need it, so that --help answers at once.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import sys

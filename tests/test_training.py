@@ -354,7 +354,7 @@ def test_soap_turns_a_stretched_valley_round() -> None:
     target = torch.randn(12, 8)
     lost = {}
     for name in ("adamw", "soap"):
-        layer = torch.nn.Linear(8, 12, bias=False)
+        layer = torch.nn.Linear(8, 12)
         torch.nn.init.zeros_(layer.weight)
         optimizers = make_optimizers(layer, name)
         for step in range(300):
