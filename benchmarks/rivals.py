@@ -1,0 +1,85 @@
+"""python -m benchmarks.rivals PICTURES: seconds of neurocodec against AVIF's encoder and CompressAI's mbt2018-mean.
+
+Picture by picture, one after the other with models loaded and warm, so that a drift of the machine hits all.
+mbt2018-mean has random weights, which time its networks as trained ones would; its entropy coder then has little to
+do, which is in its favour. Needs `pip install -e ".[bench,compressai]"`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+import neurocodec
+from benchmarks import codecs, machine, pictures
+from benchmarks.codecs.base import Pixels
+
+GRID = 64  # pixels: CompressAI's networks take multiples of it
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--quality", default=75.0, show_default=True, help="Ours.")
+@click.option("--avif-quality", default=50.0, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=24, show_default=True, help="Pictures at most.")
+def main(folder: Path, model: str, quality: float, avif_quality: float, threads: int, limit: int) -> None:
+    """Time both directions of each codec on every picture of a folder, and print medians of ratios."""
+    try:
+        zoo = importlib.import_module("compressai.zoo")
+    except ImportError as error:
+        raise click.ClickException(f"CompressAI is needed ({error}): pip install -e '.[bench,compressai]'") from None
+    print(machine.describe())
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    rival = zoo.mbt2018_mean(quality=4, metric="mse", pretrained=False).eval()
+    rival.update()
+    avif = codecs.make("avif")
+    avif.use_threads(threads)
+    ratios: dict[str, list[float]] = {}
+    for i, pixels in enumerate(list(pictures.load(folder).values())[:limit]):
+        x = grid(pixels)
+        rounds = 2 if i == 0 else 1  # the first picture warms up
+        for _ in range(rounds):
+            compress, data = seconds(neurocodec.compress, pixels, quality, model)
+            decompress, _ = seconds(neurocodec.decompress, data, model if model.endswith(".safetensors") else None)
+            encode, _ = seconds(avif.encode, pixels, avif_quality)
+            with torch.inference_mode():
+                theirs, packed = seconds(rival.compress, x)
+                back, _ = seconds(rival.decompress, packed["strings"], packed["shape"])
+        for name, ratio in {
+            "AVIF speed 4 encodes / compress": encode / compress,
+            "AVIF speed 4 encodes / decompress": encode / decompress,
+            "mbt2018-mean compresses / compress": theirs / compress,
+            "mbt2018-mean decompresses / decompress": back / decompress,
+        }.items():
+            ratios.setdefault(name, []).append(ratio)
+    for name, values in ratios.items():
+        print(f"{name}: median {statistics.median(values):.1f}, {min(values):.1f} to {max(values):.1f}")
+
+
+def grid(pixels: Pixels) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H', W') in [0, 1], edges repeated to whole squares of the grid."""
+    height, width = pixels.shape[:2]
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return torch.nn.functional.pad(x, (0, -width % GRID, 0, -height % GRID), mode="replicate")
+
+
+def seconds(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """How long a call took, and its result."""
+    start = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - start, result
+
+
+if __name__ == "__main__":
+    main()
