@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import machine
 from neurocodec import metrics, weights
-from neurocodec.errors import WeightsError
+from neurocodec.errors import NeurocodecError, WeightsError
 from neurocodec.training.calibration import Pixels, jpeg_round_trip, round_trip
 from neurocodec.training.export import calibration_pictures, load_crops
 
@@ -31,8 +31,11 @@ LARGEST = {"ms_ssim": 0.002, "psnr": 0.3}  # differences that we promise to keep
 def main(pictures: Path, model: str, out: Path | None) -> None:
     """Compare JPEG's quality N with ours on the calibration pictures of a folder."""
     print(machine.describe())
-    chosen = calibration_pictures(load_crops(pictures))
-    measure, rows = measured(chosen, model, QUALITIES)
+    try:
+        chosen = calibration_pictures(load_crops(pictures))
+        measure, rows = measured(chosen, model, QUALITIES)
+    except NeurocodecError as error:
+        raise click.ClickException(str(error)) from None
     if out is not None:
         with out.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

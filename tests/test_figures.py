@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from benchmarks import codecs, measure, packaged, pictures, summary, tables
+from benchmarks import calibration, codecs, measure, packaged, pictures, summary, tables
 from benchmarks.measure import Measurement, Task
 from benchmarks.pictures import Source
 from benchmarks.store import Table
 from benchmarks.summary import BdRate, EqualSize, Point, Summary
+from neurocodec import weights
+from neurocodec.training.export import calibration_pictures, load_crops
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -87,3 +90,27 @@ def test_the_readme_tells_the_committed_figures() -> None:
     for file in ("results/kodak/ms-ssim.svg", "results/crops.png"):
         assert f"benchmarks/{file}" in (ROOT / "README.md").read_text()
         assert (RESULTS.parent / file).is_file()
+
+
+@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
+def test_quality_means_what_it_means_for_jpeg(model: weights.Model) -> None:
+    """What `python -m benchmarks.calibration` measured keeps the promise, from quality 10 to 95."""
+    with (RESULTS / "calibration" / Path(model.file).with_suffix(".csv")).open(newline="") as file:
+        head, *rows = csv.reader(file)
+    measure_name = head[1].removeprefix("jpeg_")
+    assert head == ["quality", f"jpeg_{measure_name}", f"ours_{measure_name}"]
+    assert measure_name == ("psnr" if model.name == "psnr" else "ms_ssim")
+    assert tuple(int(row[0]) for row in rows) == calibration.QUALITIES
+    for quality, jpeg, ours in rows:
+        assert abs(float(ours) - float(jpeg)) <= calibration.LARGEST[measure_name], quality
+
+
+@pytest.mark.skipif(
+    "NEUROCODEC_PHOTOS" not in os.environ, reason="NEUROCODEC_PHOTOS does not name the training pictures"
+)
+@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
+def test_calibration_again(model: weights.Model) -> None:
+    chosen = calibration_pictures(load_crops(Path(os.environ["NEUROCODEC_PHOTOS"])))
+    name, rows = calibration.measured(chosen, model.name, (10, 50, 95))
+    for quality, jpeg, ours in rows:
+        assert abs(ours - jpeg) <= calibration.LARGEST[name], quality
