@@ -19,7 +19,7 @@ from neurocodec.training.export import calibration_pictures, load_crops
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-OURS = "neurocodec-ms-ssim"
+OURS = [f"{codecs.OURS}{model.name}" for model in weights.MODELS]
 pytestmark = pytest.mark.figures
 
 
@@ -52,7 +52,7 @@ def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
         assert row.ms_ssim == pytest.approx(old[row.setting].ms_ssim, abs=0.001)
 
 
-@pytest.mark.parametrize("codec", [OURS, "jpeg"])
+@pytest.mark.parametrize("codec", [*OURS, "jpeg"])
 def test_scikit_image_again(tmp_path: Path, codec: str) -> None:
     packaged.main([str(tmp_path)], standalone_mode=False)
     rows, _, count = committed("scikit-image")
@@ -63,7 +63,7 @@ def test_scikit_image_again(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.skipif("NEUROCODEC_KODAK" not in os.environ, reason="NEUROCODEC_KODAK does not name Kodak's folder")
-@pytest.mark.parametrize("codec", [OURS, "jpeg"])
+@pytest.mark.parametrize("codec", [*OURS, "jpeg"])
 def test_kodak_again(codec: str) -> None:
     rows, _, count = committed("kodak")
     sources = pictures.find(Path(os.environ["NEUROCODEC_KODAK"])).sources
