@@ -35,11 +35,18 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=2,
+        id=3,
         name="ms-ssim",
-        file="ms-ssim-2.safetensors",
-        sha256="6f8b0482f08cd3a9267337bb8f3e8becd5100e205561b35c5b37247b3bd65f6d",
+        file="ms-ssim-3.safetensors",
+        sha256="f8e8d52f8b5c681c50b6d9bdf6b99865d760b36fcc289d1b9e768e6ef019bfc8",
         about="tuned for MS-SSIM",
+    ),
+    Model(
+        id=4,
+        name="psnr",
+        file="psnr-4.safetensors",
+        sha256="3aa7ae6c18650adb669b152f10b36eb8593bdf9bed601d9cc2875a3cfbc4333d",
+        about="tuned for PSNR",
     ),
 )
 DEFAULT_MODEL = "ms-ssim"

@@ -1,7 +1,8 @@
 """python -m tests.golden.ship: golden files of the shipped models that have none yet.
 
-Run once when a model is frozen. What is there is never made again: it is the promise that these files
-decode to these latents in every later version.
+Run once when a model lands. What is there is never made again: it is the promise that these files
+decode to these latents in every later version that ships the model. Files of models that are no longer
+shipped (before the first release, that happens) are removed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ def main() -> None:
     """Compress the golden pictures with every model that has no golden files, and note their latents."""
     SHIPPED.mkdir(exist_ok=True)
     hashes = json.loads(HASHES.read_text()) if HASHES.exists() else {}
+    shipped = {model.id for model in weights.MODELS}
+    for name in [n for n in hashes if int(n.split("-")[0]) not in shipped]:
+        (SHIPPED / name).unlink()
+        del hashes[name]
     for model in weights.MODELS:
         if any(name.startswith(f"{model.id}-") for name in hashes):
             continue
