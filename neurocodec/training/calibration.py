@@ -20,7 +20,8 @@ from neurocodec.model import Codec
 from neurocodec.objective import Objective
 
 Pixels = NDArray[np.uint8]
-JPEG_QUALITIES = (1, 3, 5, 7, 9, 10, 11, 13, 15, 17, *range(20, 95, 5), 93, 95, 97, 100)
+# JPEG's tables change in jumps at low qualities, so each of those has a knot of its own.
+JPEG_QUALITIES = (1, 3, 5, *range(7, 20), *range(20, 95, 5), 93, 95, 97, 100)
 POSITIONS_PER_ANCHOR = 2
 SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
 
