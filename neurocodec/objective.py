@@ -11,25 +11,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+COARSE = 8  # pixels: the side of the blocks whose means are held
 MS_SSIM_SMALLEST = 161  # pixels: five scales of MS-SSIM's 11 pixel window
 
 
 @dataclass(frozen=True)
 class Objective:
-    """bits per pixel + lambda(t) * (mse * 255^2 MSE + ms_ssim * (1 - MS-SSIM))."""
+    """bits per pixel + lambda(t) * (mse * 255^2 MSE + ms_ssim * (1 - MS-SSIM) + coarse * 255^2 MSE of 8x8 means).
+
+    MS-SSIM hardly minds when a flat area changes colour, and people do: the last term holds it.
+    """
 
     lambdas: tuple[float, float]  # at the first anchor and at the last
     mse: float
     ms_ssim: float
+    coarse: float = 0.0
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Objective:
         """An objective of its fields as JSON holds them. Raises TypeError, ValueError."""
         low, high = (float(v) for v in fields["lambdas"])
-        found = cls((low, high), float(fields["mse"]), float(fields["ms_ssim"]))
-        if not (0 < low < high and min(found.mse, found.ms_ssim) >= 0):
+        weights = (float(fields["mse"]), float(fields["ms_ssim"]), float(fields.get("coarse", 0.0)))
+        found = cls((low, high), *weights)
+        if not (0 < low < high and min(weights) >= 0):
             raise ValueError(f"{found} is not an objective")
         return found
 
@@ -41,11 +48,16 @@ class Objective:
     def distortion(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """x_hat, x (B, H, W, 3) in [0, 1] -> the distortion (B,), 255^2 MSE (B,), and 1 - MS-SSIM (B,)
         where the objective has a share of it. In float32: MS-SSIM subtracts squares."""
-        mse = 255**2 * (x_hat - x).square().mean((1, 2, 3))
+        difference = x_hat - x
+        mse = 255**2 * difference.square().mean((1, 2, 3))
+        total = self.mse * mse
+        if self.coarse:
+            means = F.avg_pool2d(difference.permute(0, 3, 1, 2), COARSE)
+            total = total + self.coarse * 255**2 * means.square().mean((1, 2, 3))
         if not self.ms_ssim:
-            return self.mse * mse, mse, None
+            return total, mse, None
         from pytorch_msssim.ssim import ms_ssim  # only where it is needed: it adds to start-up
 
         decoded, original = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
         dissimilarity = 1 - ms_ssim(decoded, original, data_range=1.0, size_average=False)
-        return self.mse * mse + self.ms_ssim * dissimilarity, mse, dissimilarity
+        return total + self.ms_ssim * dissimilarity, mse, dissimilarity

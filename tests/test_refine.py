@@ -143,6 +143,17 @@ def test_wrong_efforts(golden: object) -> None:
 def test_objectives_that_are_none() -> None:
     good = {"lambdas": [0.1, 1.0], "mse": 1, "ms_ssim": 0}
     assert Objective.of(good) == Objective((0.1, 1.0), 1.0, 0.0)
-    for bad in ({"lambdas": [1.0, 0.1]}, {"mse": -1}, {"lambdas": [0.1, 0.2, 0.3]}):
+    assert Objective.of(good | {"coarse": 2}).coarse == 2.0
+    for bad in ({"lambdas": [1.0, 0.1]}, {"mse": -1}, {"coarse": -1}, {"lambdas": [0.1, 0.2, 0.3]}):
         with pytest.raises(ValueError, match=r"objective|unpack"):
             Objective.of(good | bad)
+
+
+def test_the_coarse_term_holds_colour_and_not_texture() -> None:
+    """A shift of everything costs what it costs in MSE; a fine pattern of the same energy costs nothing."""
+    x = torch.full((1, 176, 176, 3), 0.5)
+    pattern = 0.01 * (1 - 2 * (torch.arange(176) % 2)).view(1, 1, -1, 1)
+    coarse = Objective((0.1, 1.0), mse=0.0, ms_ssim=0.0, coarse=1.0)
+    shifted, mse, _ = coarse.distortion(x + 0.01, x)
+    assert shifted.item() == pytest.approx(mse.item(), rel=1e-4) == pytest.approx(255**2 * 1e-4, rel=1e-3)
+    assert coarse.distortion(x + pattern, x)[0].item() == pytest.approx(0, abs=1e-6)
