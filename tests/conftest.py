@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from neurocodec import weights
+from tests.drawing import draw
 from tests.golden.make import TINY
 
 
@@ -20,3 +22,12 @@ def tiny() -> weights.LoadedModel:
 @pytest.fixture(scope="session")
 def golden() -> Path:
     return TINY.parent
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of five pictures to train on."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(5):
+        Image.fromarray(draw("shapes", 260, 320, seed)).save(folder / f"{seed}.png")
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
 from neurocodec import api, metrics, weights
 from neurocodec.cli import main
@@ -24,7 +22,6 @@ from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
-from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import Settings, random_positions, read_checkpoint, train
 from neurocodec.training.objective import (
@@ -35,7 +32,6 @@ from neurocodec.training.objective import (
     gaussian_pmf,
     loss_of,
 )
-from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.recipe import MIX, MSE, TUNES, phase_at
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 from tests.drawing import draw
@@ -43,14 +39,6 @@ from tests.drawing import draw
 TINY = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
 CPU = torch.device("cpu")
 SETTINGS = Settings(steps=6, batch=2, patch=192)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(5):
-        Image.fromarray(draw("shapes", 260, 320, seed)).save(folder / f"{seed}.png")
-    return folder
 
 
 def quiet(line: str) -> None:
@@ -291,81 +279,3 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     assert torch.isfinite(loss)
     assert 0 <= parts["1-msssim"] <= 1
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
-def test_a_grown_model_computes_what_it_did_before(pictures: Path) -> None:
-    torch.manual_seed(0)
-    crops = load_folder(pictures, 192, CPU)
-    sample = random_batch(crops, 8, 192, torch.Generator().manual_seed(0))
-    small = TrainingModel(TINY)
-    klt_init(small.networks, sample)
-    small.eval()
-    large = grow(small, replace(TINY, width_16=TINY.width_16 + 8, latents=TINY.latents + 8), sample).eval()
-    kept = [*range(TINY.latents // 2), *range(TINY.latents // 2 + 4, TINY.latents + 4)]
-    with torch.no_grad():
-        for anchor in (0.0, 1.5):
-            t = torch.full((8,), anchor)
-            y, y_large = small.networks.g_a(sample, t), large.networks.g_a(sample, t)
-            assert torch.allclose(y_large[..., kept], y, atol=1e-4)
-            quiet_new = torch.zeros_like(y_large)
-            quiet_new[..., kept] = y
-            assert torch.allclose(large.networks.g_s(quiet_new, t), small.networks.g_s(y, t), atol=1e-5)
-            assert torch.allclose(large.networks.h_a(y_large, t), small.networks.h_a(y, t), atol=1e-4)
-        # What is new pays at the highest quality, where it is not rounded away.
-        top = torch.full((8,), TINY.anchors - 1.0)
-        before = (small.networks.g_s(small.networks.g_a(sample, top), top) - sample).square().mean()
-        after = (large.networks.g_s(large.networks.g_a(sample, top), top) - sample).square().mean()
-    assert after < before
-
-
-def test_only_two_widths_grow_and_together(pictures: Path) -> None:
-    sample = torch.rand(1, 64, 64, 3)
-    for wrong in (TINY, replace(TINY, latents=40), replace(TINY, latents=33, width_16=33), replace(TINY, width_8=30)):
-        with pytest.raises(TrainingError, match="cannot grow"):
-            grow(TrainingModel(TINY), wrong, sample)
-
-
-def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Path) -> None:
-    train(pictures, tmp_path / "first", SETTINGS, device=CPU, config=TINY, report=quiet)
-    settings = replace(SETTINGS, tune="psnr", steps=1)
-    wider = replace(TINY, width_16=TINY.width_16 + 8, latents=TINY.latents + 8)
-    start = tmp_path / "first"
-    train(pictures, tmp_path / "second", settings, device=CPU, config=wider, start=start, report=quiet)
-    state = read_checkpoint(tmp_path / "second")
-    assert state["step"] == 1
-    assert state["origin"]["step"] == SETTINGS.steps
-    assert state["origin"]["settings"]["tune"] == "ms-ssim"
-    # It goes on from its own checkpoint, whatever --start says.
-    train(pictures, tmp_path / "second", replace(settings, steps=2), device=CPU, start=start, report=quiet)
-    assert read_checkpoint(tmp_path / "second")["step"] == 2
-    assert json.loads(loop.describe(tmp_path / "second"))["origin"]["step"] == SETTINGS.steps
-
-
-def test_unknown_optimizers_are_refused() -> None:
-    with pytest.raises(TrainingError, match="not known"):
-        make_optimizers(torch.nn.Linear(2, 2), "newton")
-
-
-def test_soap_turns_a_stretched_valley_round() -> None:
-    """On a quadratic whose axes are turned and of very different steepness, it beats Adam by far."""
-    torch.manual_seed(0)
-    turn = torch.linalg.qr(torch.randn(12, 12))[0]
-    steepness = turn @ torch.diag(torch.logspace(-3, 1, 12)) @ turn.T
-    target = torch.randn(12, 8)
-    lost = {}
-    for name in ("adamw", "soap"):
-        layer = torch.nn.Linear(8, 12)
-        torch.nn.init.zeros_(layer.weight)
-        optimizers = make_optimizers(layer, name)
-        for step in range(300):
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            difference = layer.weight - target
-            loss = (difference * (steepness @ difference)).sum()
-            torch.autograd.backward(loss)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = 0.05 * (1 - step / 300)
-                optimizer.step()
-        lost[name] = loss.item()
-    assert lost["soap"] < 0.5 * lost["adamw"]

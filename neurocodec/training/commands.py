@@ -1,0 +1,85 @@
+"""The commands of training. torch is loaded when they run, not when --help names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurocodec.options import force_option
+
+
+@click.command()
+@click.argument("pictures", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
+@click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
+@click.option("--tune", type=click.Choice(["ms-ssim", "psnr"]), default="ms-ssim", show_default=True)
+@click.option(
+    "--start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A run whose weights a new run starts from, of any tune.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
+@click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
+@click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
+@click.option(
+    "--average",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Steps that weights are averaged over.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
+@click.option("--validate-minutes", type=float, default=20.0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, device: str, **settings: Any) -> None:
+    """Train a model on the folder PICTURES, or go on with the run that is in --out.
+
+    Stop it at any time with Ctrl-C: it saves a checkpoint and goes on from there when it is started
+    again. Under torchrun it trains on all the GPUs that torchrun gives it.
+
+    \b
+    Example:
+      neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
+      neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
+      neurocodec export runs/mine --out mine.safetensors --pictures photos/
+    """
+    from neurocodec import api
+    from neurocodec.training import loop
+
+    chosen = None if device == "auto" else api.torch_device(device)
+    chosen_settings = loop.Settings(**settings)
+    loop.train(
+        pictures, out, chosen_settings, valid, chosen, start=start, report=lambda line: click.echo(line, err=True)
+    )
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
+@click.option(
+    "--pictures",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For counting symbols and calibrating quality: the training pictures.",
+)
+@click.option(
+    "--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure the cost in bits on these."
+)
+@force_option
+def export(run: Path, out: Path, pictures: Path, valid: Path | None, force: bool) -> None:
+    """Freeze the training run RUN into a weights file, and print what that cost in bits.
+
+    \b
+    Example:
+      neurocodec export runs/mine --out mine.safetensors --pictures photos/ --valid kodak/
+      neurocodec compress --model mine.safetensors photo.png photo.nc
+    """
+    if out.exists() and not force:
+        raise click.ClickException(f"{out} exists: choose another name, or --force.")
+    from neurocodec.training import export as exporting
+
+    exporting.export(run, out, pictures, valid, report=lambda line: click.echo(line, err=True))
