@@ -13,7 +13,7 @@ from benchmarks import codecs, pictures
 from benchmarks.codecs.base import Pixels
 from benchmarks.equal_bytes import most_detailed, pair_of
 from neurocodec.errors import NeurocodecError
-from neurocodec.objective import MS_SSIM_SMALLEST
+from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 
 MARGIN, CAPTION = 8, 44  # pixels
 

@@ -13,7 +13,7 @@ from benchmarks.codecs.base import Pixels
 from neurocodec import images
 from neurocodec.container import DEFAULT_MAX_PIXELS
 from neurocodec.errors import ImageError
-from neurocodec.objective import MS_SSIM_SMALLEST
+from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 
 
 @dataclass(frozen=True)

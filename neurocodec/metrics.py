@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec.objective import MS_SSIM_SMALLEST
+from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 
 
 def bits_per_pixel(bytes_on_disk: int, width: int, height: int) -> float:
@@ -27,7 +27,7 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     Raises ValueError for pictures with a side under 161 pixels, where it is not defined.
     """
-    from pytorch_msssim.ssim import ms_ssim as pytorch_ms_ssim  # an extra: train, bench or test
+    from pytorch_msssim.ssim import ms_ssim as pytorch_ms_ssim  # only where it is needed: it adds to start-up
 
     if min(a.shape[:2]) < MS_SSIM_SMALLEST:
         raise ValueError(f"MS-SSIM needs sides of at least {MS_SSIM_SMALLEST} pixels: {a.shape[:2]}")

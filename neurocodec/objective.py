@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurocodec.ms_ssim import ms_ssim
+
 COARSE = 8  # pixels: the side of the blocks whose means are held
-MS_SSIM_SMALLEST = 161  # pixels: five scales of MS-SSIM's 11 pixel window
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,6 @@ class Objective:
             total = total + self.coarse * 255**2 * means.square().mean((1, 2, 3))
         if not self.ms_ssim:
             return total, mse, None
-        from pytorch_msssim.ssim import ms_ssim  # only where it is needed: it adds to start-up
-
-        decoded, original = (v.permute(0, 3, 1, 2).contiguous() for v in (x_hat, x))
-        dissimilarity = 1 - ms_ssim(decoded, original, data_range=1.0, size_average=False)
+        decoded, original = (v.permute(0, 3, 1, 2) for v in (x_hat, x))
+        dissimilarity = 1 - ms_ssim(decoded, original)
         return total + self.ms_ssim * dissimilarity, mse, dissimilarity

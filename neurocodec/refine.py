@@ -21,8 +21,9 @@ from torch import Tensor
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
 from neurocodec.fixedpoint import load_float
 from neurocodec.model import Codec, pad
+from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
-from neurocodec.objective import MS_SSIM_SMALLEST, Objective
+from neurocodec.objective import Objective
 from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
 from neurocodec.windows import Span, cut, grow, spans
 

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from pytorch_msssim.ssim import ms_ssim as pytorch_ms_ssim
 
 from benchmarks.bd_rate import bd_rate, curve
 from neurocodec import metrics
+from neurocodec.ms_ssim import ms_ssim
 from tests.drawing import draw
 
 
@@ -26,6 +29,32 @@ def test_ms_ssim() -> None:
     assert 0.5 < metrics.ms_ssim(a, noisy) < 0.999
     with pytest.raises(ValueError, match="161"):
         metrics.ms_ssim(a[:160], a[:160])
+
+
+@pytest.mark.parametrize("size", [(161, 300), (175, 202), (256, 256)])
+def test_the_loss_is_the_measure(size: tuple[int, int]) -> None:
+    """Value and gradient of our MS-SSIM against those of pytorch-msssim."""
+    first = np.stack([draw(kind, *size) for kind in ("shapes", "gradient", "noise")])
+    a = torch.tensor(first).permute(0, 3, 1, 2).float() / 255
+    b = (a + 0.1 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    found = []
+    for values in (ms_ssim(b, a), pytorch_ms_ssim(b, a, data_range=1.0, size_average=False)):
+        (gradient,) = torch.autograd.grad(values.sum(), b)
+        found.append((values.detach(), gradient))
+    (ours, our_gradient), (theirs, their_gradient) = found
+    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+    torch.testing.assert_close(our_gradient, their_gradient, atol=1e-3 * float(their_gradient.abs().max()), rtol=0)
+
+
+def test_the_loss_of_opposites_has_a_gradient() -> None:
+    a = torch.tensor(draw("noise", 161, 161)).permute(2, 0, 1)[None].float() / 255
+    b = (1 - a).requires_grad_()
+    value = ms_ssim(b, a)
+    (gradient,) = torch.autograd.grad(value.sum(), b)
+    assert 0 <= float(value.detach()) < 0.05
+    assert gradient.isfinite().all()
+    with pytest.raises(ValueError, match="161"):
+        ms_ssim(a[..., :160], a[..., :160])
 
 
 def test_bits_per_pixel() -> None:

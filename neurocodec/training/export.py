@@ -19,8 +19,8 @@ from neurocodec.entropy import Tables
 from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import POSITION_BITS, to_integers
 from neurocodec.model import Codec, pad
+from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import Config
-from neurocodec.objective import MS_SSIM_SMALLEST
 from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.loop import read_checkpoint

@@ -28,13 +28,15 @@ class Phase:
         return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0))))
 
 
-LAMBDAS = (0.0002, 0.25)  # of the first anchor and of the last, on 255^2 MSE: JPEG quality 10 to 95 is within
+# lambda of the first anchor and of the last, on 255^2 MSE: JPEG quality 10 to 95 is within
+LAMBDAS = {"ms-ssim": (0.0002, 0.25), "psnr": (0.0002, 0.4)}
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 MSE
-MSE = Objective(LAMBDAS, mse=1.0, ms_ssim=0.0)
-MIX = Objective(LAMBDAS, mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE)
+START = Objective(LAMBDAS["ms-ssim"], mse=1.0, ms_ssim=0.0)
+MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coarse=1.0)
+MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
-    "ms-ssim": (Phase("mse", 0.3, 1e-3, MSE, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
+    "ms-ssim": (Phase("mse", 0.3, 1e-3, START, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
     "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
 }
 
