@@ -63,8 +63,7 @@ class Blur(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         border = WINDOW - 1
         batch, channels, height, width = gradient.shape
-        padded = torch.zeros(batch, channels, height + 2 * border, width + 2 * border, device=gradient.device)
-        padded = padded.contiguous(memory_format=torch.channels_last)
+        padded = gradient.new_zeros(batch, height + 2 * border, width + 2 * border, channels).permute(0, 3, 1, 2)
         padded[:, :, border:-border, border:-border] = gradient
         return windowed(padded)
 
