@@ -23,7 +23,7 @@ from benchmarks.pictures import read_argument
 from benchmarks.timings import timed
 from neurocodec import weights
 from neurocodec.entropy import Decoder, Encoder, Tables
-from neurocodec.model import Codec, dequantize, quantize
+from neurocodec.model import Codec
 
 Push = tuple[NDArray[np.int32], NDArray[Any], Tables]
 
@@ -78,24 +78,13 @@ def parts(codec: Codec, pixels: Tensor, position: int) -> dict[str, float]:
     seconds = {}
     seconds["analysis"], y = timed(lambda: codec.analyse(pixels, position))
     seconds["hyper-analysis"], z = timed(lambda: codec.hyper_analyse(y, position))
-    seconds["exact path"], y_hat = timed(lambda: exact_path(codec, y, z.round().int(), position))
     recorder = Recorder()
-    codec.push_latents(pixels, position, recorder)
+    seconds["exact path"], _ = timed(lambda: codec.push_y_z(y, z, position, recorder))
+    y_hat = codec.decode_latents(codec.compress(pixels, position), pixels.shape[0], pixels.shape[1], position)
     seconds["entropy encoding"], data = timed(lambda: encode_symbols(recorder.pushed))
     seconds["entropy decoding"], _ = timed(lambda: decode_symbols(data, recorder.pushed))
     seconds["synthesis"], _ = timed(lambda: codec.synthesise(y_hat, position))
     return seconds
-
-
-def exact_path(codec: Codec, y: Tensor, z_symbols: Tensor, position: int) -> Tensor:
-    """What encoder and decoder both run: hyper-synthesis, step 1, step 2."""
-    psi = codec._psi(z_symbols, position)
-    y_hat, halves = codec._empty_latents(psi)
-    for step in (1, 2):
-        mean, _ = codec._predict(step, psi, y_hat, halves)
-        symbols = quantize(halves.take(step, y), mean)
-        halves.put(step, y_hat, dequantize(symbols, mean))
-    return y_hat
 
 
 def encode_symbols(pushed: list[Push]) -> bytes:

@@ -16,7 +16,8 @@ from neurocodec import container, weights
 from neurocodec.container import DEFAULT_MAX_PIXELS, QUALITY_STEPS, Container
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture
-from neurocodec.refine import EFFORT_STEPS, Refiner, Report
+from neurocodec.refine import EFFORT_STEPS, Refiner
+from neurocodec.windows import Report, silent
 
 DEFAULT_QUALITY = 75.0
 
@@ -61,7 +62,9 @@ def compress(
         picture = as_picture(picture)
     loaded = weights.load(model, torch_device(device))
     hundredths = round(quality * QUALITY_STEPS)
-    latents = _latents(loaded, torch.from_numpy(picture.pixels), loaded.position(hundredths), effort, progress)
+    latents = _latents(
+        loaded, torch.from_numpy(picture.pixels), loaded.position(hundredths), effort, progress or silent
+    )
     return container.pack(
         Container(
             model_id=container.PRIVATE_MODEL if loaded.id is None else loaded.id,
@@ -75,15 +78,13 @@ def compress(
     )
 
 
-def _latents(
-    loaded: weights.LoadedModel, pixels: torch.Tensor, position: int, effort: int, progress: Report | None
-) -> bytes:
+def _latents(loaded: weights.LoadedModel, pixels: torch.Tensor, position: int, effort: int, progress: Report) -> bytes:
     if not effort:
-        return loaded.codec.compress(pixels, position)
+        return loaded.codec.compress(pixels, position, progress)
     if loaded.objective is None:
         raise WeightsError("the model does not say what it was trained for, as --effort needs: export it again.")
     refiner = Refiner(loaded.codec, loaded.objective)
-    best = refiner.refine(pixels, position, EFFORT_STEPS[effort], progress or (lambda done: None))
+    best = refiner.refine(pixels, position, EFFORT_STEPS[effort], progress)
     return loaded.codec.encode_latents(best.y, best.z, position)
 
 

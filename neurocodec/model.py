@@ -6,7 +6,7 @@ must decide (analysis, rounding) and what a decoder must rebuild (synthesis) dif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec.entropy import Decoder, Encoder, Tables
-from neurocodec.fixedpoint import ACTIVATION_BITS, LIMIT, MEAN_BITS, ONE, POSITION_BITS, half_of
+from neurocodec.fixedpoint import ACTIVATION_BITS, MEAN_BITS, ONE, POSITION_BITS
 from neurocodec.networks import STRIDE, Networks
-from neurocodec.prior import Halves
-from neurocodec.windows import sweep
+from neurocodec.predictor import Predictor, halves_of, heads_of
+from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
+from neurocodec.windows import window as window_of
 
-HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
+BLOCK = 32  # units of 64 pixels: the side of the blocks that latents are coded in, a part of the format
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
+ANALYSIS, SYNTHESIS = 0.65, 0.65  # of the time that compression and decompression take
 
 
 class Pusher(Protocol):
@@ -41,55 +43,58 @@ class Codec:
         c = networks.config
         self.config = c
         self.networks = networks.eval().requires_grad_(False)
+        self.heads = heads_of(networks)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
         self.device = next(networks.g_a.parameters()).device
         # Receptive fields in pixels (8 or 16 for each 3x3), in units of 64, rounded up.
         self.g_a_halo = -(-(8 * c.analysis_blocks[0] + 16 * c.analysis_blocks[1]) // STRIDE)
         self.g_s_halo = -(-(8 * c.synthesis_blocks[0] + 16 * c.synthesis_blocks[1]) // STRIDE)
-        self.h_a_halo, self.h_s_halo, self.context_halo = 1, 2, 1
-        # Each position needs only one half of a head's channels: a head for each half.
-        heads = {1: networks.context.head_1, 2: networks.context.head_2}
-        self.heads = {(step, half): half_of(head, half) for step, head in heads.items() for half in (0, 1)}
+        self.h_a_halo = 1
 
     @torch.inference_mode()
-    def compress(self, pixels: Tensor, position: int) -> bytes:
+    def compress(self, pixels: Tensor, position: int, report: Report = silent) -> bytes:
         """pixels (H, W, 3) uint8, quality position in units of 2**-12 -> the bytes of the latents."""
         coder = Encoder()
-        self.push_latents(pixels, position, coder)
+        self.push_latents(pixels, position, coder, report)
         return coder.finish()
 
     @torch.inference_mode()
     def encode_latents(self, y: Tensor, z: Tensor, position: int) -> bytes:
         """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents."""
         coder = Encoder()
-        self._push(y, z, position, coder)
+        self.push_y_z(y.clone(), z, position, coder)
         return coder.finish()
 
     @torch.inference_mode()
-    def push_latents(self, pixels: Tensor, position: int, coder: Pusher) -> None:
+    def push_latents(self, pixels: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
         """The latents of a picture, symbol by symbol into a coder (or into what counts them)."""
         # 1. Analysis: pixels to latents and hyper-latents.
-        y = self.analyse(pixels, position)
-        self._push(y, self.hyper_analyse(y, position), position, coder)
+        y = self.analyse(pixels, position, part_of(report, 0, ANALYSIS))
+        self.push_y_z(y, self.hyper_analyse(y, position), position, coder, part_of(report, ANALYSIS, 1))
 
-    def _push(self, y: Tensor, z: Tensor, position: int, coder: Pusher) -> None:
+    @torch.inference_mode()
+    def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
+        """Float y and z, not rounded, into a coder. Uses y up, for a second tensor of its size would be
+        half a gigabyte for 100 megapixels."""
         z_symbols = z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
         # 2. Hyper-latents.
         coder.push(to_numpy(z_symbols), self._z_table(z_symbols, position), self.z_tables)
-        psi = self._psi(z_symbols, position)
+        predictor = self.predictor(z_symbols, position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
-        y_hat, halves = self._empty_latents(psi)
-        for step in (1, 2):
-            mean, table = self._predict(step, psi, y_hat, halves)
-            symbols = quantize(halves.take(step, y), mean)
+        for step, block, done in self._blocks(predictor.bounds):
+            here = window_of(y, 4, block)
+            halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
+            mean, table = predictor.predict(step, block, y)
+            symbols = quantize(halves.take(step, here), mean)
             coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
             if step == 1:  # nothing looks at what step 2 codes
-                halves.put(step, y_hat, dequantize(symbols, mean))
+                halves.put(step, here, dequantize(symbols, mean).float())
+            report(done)
 
     @torch.inference_mode()
-    def decode_latents(self, data: bytes, height: int, width: int, position: int) -> Tensor:
+    def decode_latents(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
         """y_hat (1, H/16, W/16, M) int32 in units of 2**-8: the same on every machine, to the bit."""
         coder = Decoder(data)
 
@@ -97,93 +102,72 @@ class Codec:
         shape = (1, -(-height // STRIDE), -(-width // STRIDE), self.config.hyper_latents)
         z_symbols = torch.empty(shape, dtype=torch.int32)
         z_symbols = self._tensor(coder.pull(self._z_table(z_symbols, position), self.z_tables)).view(shape)
-        psi = self._psi(z_symbols, position)
+        predictor = self.predictor(z_symbols, position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
-        y_hat, halves = self._empty_latents(psi)
-        for step in (1, 2):
-            mean, table = self._predict(step, psi, y_hat, halves)
+        y_hat = torch.zeros((1, 4 * shape[1], 4 * shape[2], self.config.latents), dtype=torch.int32, device=self.device)
+        for step, block, done in self._blocks(predictor.bounds):
+            here = window_of(y_hat, 4, block)
+            halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
+            mean, table = predictor.predict(step, block, y_hat)
             symbols = self._tensor(coder.pull(to_numpy(table), self.y_tables)).view(mean.shape)
-            halves.put(step, y_hat, dequantize(symbols, mean))
+            halves.put(step, here, dequantize(symbols, mean))
+            report(done)
         return y_hat
 
     @torch.inference_mode()
-    def decompress(self, data: bytes, height: int, width: int, position: int) -> Tensor:
+    def decompress(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
         """The inverse of :meth:`compress` -> pixels (H, W, 3) uint8, on this codec's device."""
-        y_hat = self.decode_latents(data, height, width, position)
+        y_hat = self.decode_latents(data, height, width, position, part_of(report, 0, 1 - SYNTHESIS))
         # 1. Synthesis: latents to pixels.
-        return self.synthesise(y_hat, position)[:height, :width]
+        return self.synthesise(y_hat, position, part_of(report, 1 - SYNTHESIS, 1))[:height, :width]
 
-    def analyse(self, pixels: Tensor, position: int) -> Tensor:
+    def analyse(self, pixels: Tensor, position: int, report: Report = silent) -> Tensor:
         """g_a: pixels (H, W, 3) uint8 -> y (1, H/16, W/16, M) float32, edges repeated to the stride."""
         t = self.t(position).float()
-        x = pad(pixels[None].to(self.device))
 
-        def network(x: Tensor) -> tuple[Tensor]:
-            return (self.networks.g_a(x.float() / 255, t),)
+        def source(area: Area) -> Tensor:
+            return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float() / 255
 
-        return self._sweep(network, [(x, STRIDE)], [4], self.g_a_halo)[0]
+        def network(x: Tensor) -> Tensor:
+            y: Tensor = self.networks.g_a(x, t)
+            return y
+
+        bounds = (-(-pixels.shape[0] // STRIDE), -(-pixels.shape[1] // STRIDE))
+        return sweep(network, [source], whole(bounds), bounds, 4, self.window, self.g_a_halo, report)
 
     def hyper_analyse(self, y: Tensor, position: int) -> Tensor:
         """h_a: y -> z (1, H/64, W/64, Z) float32."""
         t = self.t(position).float()
 
-        def network(y: Tensor) -> tuple[Tensor]:
-            return (self.networks.h_a(y, t),)
+        def network(y: Tensor) -> Tensor:
+            z: Tensor = self.networks.h_a(y, t)
+            return z
 
-        return self._sweep(network, [(y, 4)], [1], self.h_a_halo)[0]
+        bounds = (y.shape[1] // 4, y.shape[2] // 4)
+        return sweep(network, [of(y, 4)], whole(bounds), bounds, 1, self.window, self.h_a_halo)
 
-    def synthesise(self, y_hat: Tensor, position: int) -> Tensor:
+    def synthesise(self, y_hat: Tensor, position: int, report: Report = silent) -> Tensor:
         """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H', W', 3) uint8."""
         t = self.t(position).float()
 
-        def network(y_hat: Tensor) -> tuple[Tensor]:
+        def network(y_hat: Tensor) -> Tensor:
             x_hat = self.networks.g_s(y_hat.float() / ONE, t)
-            return (x_hat.clamp_(0, 1).mul_(255).round_().byte(),)
+            pixels: Tensor = x_hat.clamp_(0, 1).mul_(255).round_().byte()
+            return pixels
 
-        return self._sweep(network, [(y_hat, 4)], [STRIDE], self.g_s_halo)[0][0]
+        bounds = (y_hat.shape[1] // 4, y_hat.shape[2] // 4)
+        return sweep(network, [of(y_hat, 4)], whole(bounds), bounds, STRIDE, self.window, self.g_s_halo, report)[0]
 
-    def _psi(self, z_symbols: Tensor, position: int) -> Tensor:
-        t = self.t(position)
+    def predictor(self, z_symbols: Tensor, position: int) -> Predictor:
+        return Predictor(self.networks, self.heads, z_symbols, self.t(position), self.window)
 
-        def network(z: Tensor) -> tuple[Tensor]:
-            z_hat = (z.double() * ONE).clamp_(-LIMIT, LIMIT)
-            return (self.networks.h_s(z_hat, t).float(),)  # below 2**21: exact in float32
-
-        return self._sweep(network, [(z_symbols, 1)], [4], self.h_s_halo)[0]
-
-    def _empty_latents(self, psi: Tensor) -> tuple[Tensor, Halves]:
-        height, width = psi.shape[1:3]
-        y_hat = torch.zeros((1, height, width, self.config.latents), dtype=torch.int32, device=self.device)
-        return y_hat, Halves(height, width, self.config.latents, self.device)
-
-    def _predict(self, step: int, psi: Tensor, y_hat: Tensor, halves: Halves) -> tuple[Tensor, Tensor]:
-        """mean in units of 2**-4 and table number (H/16 * W/16, M/2), in the coding order of a step."""
-        context, features = self.networks.context, psi
-        if step == 2:
-
-            def network(psi: Tensor, y_hat: Tensor) -> tuple[Tensor]:
-                return (context.features_2(psi.double(), y_hat.double().clamp_(-LIMIT, LIMIT)).float(),)
-
-            (features,) = self._sweep(network, [(psi, 4), (y_hat, 4)], [4], self.context_halo)
-        rows = features.view(-1, features.shape[-1])
-        means, tables = [], []
-        for colour in (0, 1):
-            head = self.heads[step, halves.channel_half(step, colour)]
-            for positions in torch.split(halves.positions[colour], HEAD_ROWS):
-                mean, table = head(rows[positions].double())
-                means.append(mean.int())
-                tables.append(table.to(torch.uint8))
-        return torch.cat(means), torch.cat(tables)
-
-    def _sweep(
-        self,
-        network: Callable[..., tuple[Tensor, ...]],
-        inputs: Sequence[tuple[Tensor, int]],
-        units: Sequence[int],
-        halo: int,
-    ) -> tuple[Tensor, ...]:
-        return sweep(network, inputs, units, self.window, halo)
+    def _blocks(self, bounds: tuple[int, int]) -> Iterator[tuple[int, Area, float]]:
+        """Steps and blocks in coding order, and the share of the work that is done behind each."""
+        blocks = list(tiles(whole(bounds), BLOCK))
+        for step in (1, 2):
+            for i, block in enumerate(blocks):
+                yield step, block, (len(blocks) * (step - 1) + i + 1) / (2 * len(blocks))
 
     def t(self, position: int) -> Tensor:
         """A quality position in units of 2**-12 as what the networks take, (1,) float64."""
@@ -202,6 +186,11 @@ class Codec:
 
     def _tensor(self, symbols: NDArray[np.int32]) -> Tensor:
         return torch.from_numpy(symbols).to(self.device)
+
+
+def whole(bounds: tuple[int, int]) -> Area:
+    """The area of a whole picture."""
+    return (0, bounds[0]), (0, bounds[1])
 
 
 def quantize(y: Tensor, mean: Tensor) -> Tensor:

@@ -116,14 +116,16 @@ class Halves:
 
     def take(self, step: int, y: Tensor) -> Tensor:
         """(1, H, W, M) -> (H * W, M / 2), the elements of a step in coding order."""
-        rows = y.view(-1, self.channels)
+        rows = y.reshape(-1, self.channels)
         return torch.cat([rows[self.positions[c], self._slice(step, c)] for c in (0, 1)])
 
     def put(self, step: int, y: Tensor, elements: Tensor) -> None:
         """The inverse of :meth:`take`, in place."""
-        rows = y.view(-1, self.channels)
+        rows = y.reshape(-1, self.channels)  # a copy, where y is a window of something wider
         for colour, part in zip((0, 1), torch.split(elements, [len(p) for p in self.positions]), strict=True):
             rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
+        if rows.data_ptr() != y.data_ptr():
+            y.copy_(rows.view(y.shape))
 
     def mask_1(self, y: Tensor) -> Tensor:
         """True where an element of y (B, H, W, M) belongs to step 1, (H, W, M)."""

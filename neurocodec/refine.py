@@ -11,7 +11,7 @@ Works window by window, so that memory is bounded by the window on pictures of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
 from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
-from neurocodec.windows import Span, cut, grow, spans
+from neurocodec.windows import Area, Report, grow, part_of, silent, tiles, window, within
 
 # In units of 64 pixels: what is refined at a time, and what is looked at around it. A window at the edge of a
 # picture may hold a single pixel, and with a halo of three is wide enough for MS-SSIM all the same.
@@ -37,9 +37,6 @@ EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 140, 200, 300)  # of effort 0 to 9
 CHECKS = 5  # times that really rounded latents are evaluated on the way; the best ones are kept
 
 
-Report = Callable[[float], None]  # gets the share that is done, 0 to 1
-
-
 @dataclass(frozen=True)
 class Latents:
     """y (1, H/16, W/16, M) and z (1, H/64, W/64, Z), float, not rounded."""
@@ -47,9 +44,9 @@ class Latents:
     y: Tensor
     z: Tensor
 
-    def window(self, rows: Span, columns: Span) -> Latents:
+    def window(self, area: Area) -> Latents:
         """Views of a window, in units of 64 pixels."""
-        return Latents(cut(self.y, 4, rows, columns), cut(self.z, 1, rows, columns))
+        return Latents(window(self.y, 4, area), window(self.z, 1, area))
 
     def clone(self) -> Latents:
         return Latents(self.y.clone(), self.z.clone())
@@ -73,7 +70,7 @@ class Refiner:
             network.to(codec.device).requires_grad_(False)
         self.y_costs = costs(codec.y_tables, range(TABLES)).to(codec.device)
 
-    def refine(self, pixels: Tensor, position: int, steps: int, report: Report = lambda done: None) -> Latents:
+    def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Latents:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
         of the encoder. Has no effect on pictures that are too small for the model's MS-SSIM."""
         height, width = pixels.shape[:2]
@@ -85,9 +82,9 @@ class Refiner:
         picture = pad(pixels[None].to(self.codec.device))
         windows = list(_windows(*plain.z.shape[1:3]))
         for i, (inner, outer) in enumerate(windows):
-            one = _Window(self, refined.window(*outer), inner, outer, picture, (height, width), position)
-            best = one.refine(steps, _share(report, i, len(windows)))
-            refined.window(*inner).copy_(best)
+            one = _Window(self, refined.window(outer), inner, outer, picture, (height, width), position)
+            best = one.refine(steps, part_of(report, i / len(windows), (i + 1) / len(windows)))
+            refined.window(inner).copy_(best)
         # What the file will hold decides, not the float twins.
         better = self.value(refined, pixels, position) < self.value(plain, pixels, position)
         return refined if better else plain
@@ -99,9 +96,9 @@ class Refiner:
         decoded = self.codec.decompress(data, height, width, position)
         total = 0.0
         for inner, outer in _windows(*latents.z.shape[1:3]):
-            area = _area(inner, height, width)
-            x_hat, x = (cut(v[None].to(self.codec.device), STRIDE, *outer).float() / 255 for v in (decoded, pixels))
-            total += area / (height * width) * float(self.objective.distortion(x_hat, x)[0])
+            pixel_count = _pixels(inner, height, width)
+            x_hat, x = (window(v[None].to(self.codec.device), STRIDE, outer).float() / 255 for v in (decoded, pixels))
+            total += pixel_count / (height * width) * float(self.objective.distortion(x_hat, x)[0])
         return 8 * len(data) / (height * width) + self.multiplier(position) * total
 
     def multiplier(self, position: int) -> float:
@@ -116,16 +113,16 @@ class _Window:
         self,
         model: Refiner,
         around: Latents,
-        inner: tuple[Span, Span],
-        outer: tuple[Span, Span],
+        inner: Area,
+        outer: Area,
         picture: Tensor,  # (1, H', W', 3) uint8, padded
         size: tuple[int, int],
         position: int,
     ) -> None:
         self.model, self.around = model, around.clone()
-        self.inner = tuple((a[0] - b[0], a[1] - b[0]) for a, b in zip(inner, outer, strict=True))
+        self.inner = within(inner, outer)
         height, width = (min(span[1] * STRIDE, side) - span[0] * STRIDE for span, side in zip(outer, size, strict=True))
-        self.x = cut(picture, STRIDE, *outer)[:, :height, :width].float() / 255
+        self.x = window(picture, STRIDE, outer)[:, :height, :width].float() / 255
         self.t = model.codec.t(position).float()
         self.multiplier = model.multiplier(position)
         c = model.codec
@@ -135,11 +132,11 @@ class _Window:
 
     def refine(self, steps: int, report: Report) -> Latents:
         """The best latents of the window that were seen, really rounded."""
-        moving = self.around.window(*self.inner).clone()
+        moving = self.around.window(self.inner).clone()
         parameters = [moving.y.requires_grad_(True), moving.z.requires_grad_(True)]
         optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99))
         generator = torch.Generator(self.x.device).manual_seed(0)  # the same picture gives the same file
-        best = self.around.window(*self.inner).clone()
+        best = self.around.window(self.inner).clone()
         lowest = self.rounded_loss(best)
         checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
         hot = COLD + (HOT - COLD) * min(1.0, steps / SHORT)
@@ -159,8 +156,8 @@ class _Window:
     def placed(self, moving: Latents) -> Latents:
         """The window's latents within those of the halo."""
         y, z = self.around.y.clone(), self.around.z.clone()
-        cut(y, 4, *self.inner).copy_(moving.y)
-        cut(z, 1, *self.inner).copy_(moving.z)
+        window(y, 4, self.inner).copy_(moving.y)
+        window(z, 1, self.inner).copy_(moving.z)
         return Latents(y, z)
 
     @torch.no_grad()
@@ -258,18 +255,12 @@ def between(costs: Tensor, symbols: Tensor, table: Tensor) -> Tensor:
     return interpolate(costs, symbols, row) * (1 - share) + interpolate(costs, symbols, row + 1) * share
 
 
-def _share(report: Report, part: int, parts: int) -> Report:
-    """Of one part's progress, that of the whole."""
-    return lambda done: report((part + done) / parts)
+def _windows(height: int, width: int) -> Iterator[tuple[Area, Area]]:
+    """The area of each window, and with its halo, in units of 64 pixels."""
+    for inner in tiles(((0, height), (0, width)), WINDOW):
+        yield inner, grow(inner, HALO, (height, width))
 
 
-def _windows(height: int, width: int) -> Iterator[tuple[tuple[Span, Span], tuple[Span, Span]]]:
-    """(rows, columns) of each window and of it with its halo, in units of 64 pixels."""
-    for rows in spans(height, WINDOW):
-        for columns in spans(width, WINDOW):
-            yield (rows, columns), (grow(rows, HALO, height), grow(columns, HALO, width))
-
-
-def _area(inner: tuple[Span, Span], height: int, width: int) -> int:
+def _pixels(inner: Area, height: int, width: int) -> int:
     sides = (min(span[1] * STRIDE, side) - span[0] * STRIDE for span, side in zip(inner, (height, width), strict=True))
     return int(np.prod(list(sides)))

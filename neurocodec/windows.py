@@ -13,55 +13,79 @@ import torch
 from torch import Tensor
 
 Span = tuple[int, int]
+Area = tuple[Span, Span]  # rows, columns
+Source = Callable[[Area], Tensor]  # gives the window (1, h * unit, w * unit, C) of an area
+Report = Callable[[float], None]  # gets the share that is done, 0 to 1
+
+
+def silent(done: float) -> None:
+    """A report that nobody reads."""
 
 
 def sweep(
-    network: Callable[..., tuple[Tensor, ...]],
-    inputs: Sequence[tuple[Tensor, int]],
-    units: Sequence[int],
+    network: Callable[..., Tensor],
+    sources: Sequence[Source],
+    area: Area,
+    bounds: tuple[int, int],
+    unit: int,
     size: int,
     halo: int,
-) -> tuple[Tensor, ...]:
-    """Apply a network to windows of the inputs and put the outputs together.
+    report: Report = silent,
+) -> Tensor:
+    """Apply a network to windows of the sources and put the outputs together.
 
-    inputs are (tensor (1, h * unit, w * unit, C), unit): unit positions per 64 pixels of picture.
-    units are those of the outputs. size and halo are in units of 64 pixels. Outputs keep the dtype
-    that the network returns, and the device of the first input.
+    Areas, size and halo are in units of 64 pixels, within the bounds (h, w) of the picture. The output
+    is that of the area, (1, height * unit, width * unit, C), with the dtype and device that the network returns.
     """
-    first, unit = inputs[0]
-    height, width = first.shape[1] // unit, first.shape[2] // unit
-    outputs: list[Tensor] = []
-    for rows in spans(height, size):
-        for columns in spans(width, size):
-            outer_rows = grow(rows, halo, height)
-            outer_columns = grow(columns, halo, width)
-            results = network(*(cut(x, u, outer_rows, outer_columns) for x, u in inputs))
-            if len(results) != len(units):
-                raise ValueError(f"{len(results)} outputs for {len(units)} units")
-            if not outputs:
-                outputs = [
-                    torch.empty((1, height * u, width * u, y.shape[3]), dtype=y.dtype, device=first.device)
-                    for y, u in zip(results, units, strict=True)
-                ]
-            inner_rows = (rows[0] - outer_rows[0], rows[1] - outer_rows[0])
-            inner_columns = (columns[0] - outer_columns[0], columns[1] - outer_columns[0])
-            for whole, y, u in zip(outputs, results, units, strict=True):
-                cut(whole, u, rows, columns).copy_(cut(y, u, inner_rows, inner_columns))
-    return tuple(outputs)
+    rows, columns = area
+    whole: Tensor | None = None
+    windows = list(tiles(area, size))
+    for i, inner in enumerate(windows):
+        outer = grow(inner, halo, bounds)
+        result = network(*(source(outer) for source in sources))
+        if whole is None:
+            shape = (1, (rows[1] - rows[0]) * unit, (columns[1] - columns[0]) * unit, result.shape[3])
+            whole = torch.empty(shape, dtype=result.dtype, device=result.device)
+        window(whole, unit, within(inner, area)).copy_(window(result, unit, within(inner, outer)))
+        report((i + 1) / len(windows))
+    if whole is None:
+        raise ValueError(f"the area {area} is empty")
+    return whole
 
 
-def spans(length: int, size: int) -> Iterator[Span]:
-    """A length in pieces of a size, the last one shorter."""
-    for start in range(0, length, size):
-        yield start, min(start + size, length)
+def tiles(area: Area, size: int) -> Iterator[Area]:
+    """An area in squares of a size, in raster order; the last of a row or column are smaller."""
+    (top, bottom), (left, right) = area
+    for row in range(top, bottom, size):
+        for column in range(left, right, size):
+            yield (row, min(row + size, bottom)), (column, min(column + size, right))
 
 
-def grow(span: Span, halo: int, length: int) -> Span:
-    """A span with its halo."""
+def grow(area: Area, halo: int, bounds: tuple[int, int]) -> Area:
+    """An area with its halo."""
     # Never beyond the picture: there the network's own zero padding is what the whole would see.
-    return max(span[0] - halo, 0), min(span[1] + halo, length)
+    (top, bottom), (left, right) = area
+    height, width = bounds
+    return (max(top - halo, 0), min(bottom + halo, height)), (max(left - halo, 0), min(right + halo, width))
 
 
-def cut(x: Tensor, unit: int, rows: Span, columns: Span) -> Tensor:
-    """The view of a window of x (B, h * unit, w * unit, C)."""
-    return x[:, rows[0] * unit : rows[1] * unit, columns[0] * unit : columns[1] * unit]
+def within(inner: Area, outer: Area) -> Area:
+    """An area in the coordinates of one that holds it."""
+    (top, left) = (outer[0][0], outer[1][0])
+    return (inner[0][0] - top, inner[0][1] - top), (inner[1][0] - left, inner[1][1] - left)
+
+
+def window(x: Tensor, unit: int, area: Area) -> Tensor:
+    """The view of an area of x (B, h * unit, w * unit, C)."""
+    (top, bottom), (left, right) = area
+    return x[:, top * unit : bottom * unit, left * unit : right * unit]
+
+
+def of(x: Tensor, unit: int) -> Source:
+    """The windows of a tensor."""
+    return lambda area: window(x, unit, area)
+
+
+def part_of(report: Report, start: float, end: float) -> Report:
+    """The report of a part of the work, which begins and ends at these shares of the whole."""
+    return lambda done: report(start + (end - start) * done)

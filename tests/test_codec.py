@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec import api, container, metrics, weights
+from neurocodec import api, container, metrics, model, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import FormatError, WeightsError
-from neurocodec.model import Codec, dequantize
+from neurocodec.model import Codec, dequantize, whole
+from neurocodec.prior import Halves
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
 
@@ -68,12 +69,28 @@ def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedMo
     recorder = Recorder()
     tiny.codec.push_latents(pixels, 5000, recorder)
     y_hat = tiny.codec.decode_latents(tiny.codec.compress(pixels, 5000), 200, 260, 5000)
-    psi = tiny.codec._psi(torch.from_numpy(recorder.pushed[0]).view(1, 4, 5, -1), 5000)
-    rebuilt, halves = tiny.codec._empty_latents(psi)
+    predictor = tiny.codec.predictor(torch.from_numpy(recorder.pushed[0]).view(1, 4, 5, -1), 5000)
+    rebuilt = torch.zeros_like(y_hat)
+    halves = Halves(16, 20, y_hat.shape[3], y_hat.device)
     for step in (1, 2):
-        mean, _ = tiny.codec._predict(step, psi, rebuilt, halves)
+        with torch.inference_mode():
+            mean, _ = predictor.predict(step, whole((4, 5)), rebuilt)
         halves.put(step, rebuilt, dequantize(torch.from_numpy(recorder.pushed[step]).view(mean.shape), mean))
     assert torch.equal(y_hat, rebuilt)
+
+
+def test_large_pictures_are_coded_block_by_block(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 2 x 2 units stand for those of 32 x 32: other bytes of about the same number, the same latents."""
+    pixels, position = torch.from_numpy(draw("shapes", 300, 420)), 5000
+    plain = tiny.codec.compress(pixels, position)
+    wanted = tiny.codec.decode_latents(plain, 300, 420, position)
+    monkeypatch.setattr(model, "BLOCK", 2)
+    blocks, recorder = tiny.codec.compress(pixels, position), Recorder()
+    tiny.codec.push_latents(pixels, position, recorder)
+    assert len(recorder.pushed) == 1 + 2 * 3 * 4
+    assert abs(len(blocks) - len(plain)) <= 8
+    assert blocks != plain
+    assert torch.equal(tiny.codec.decode_latents(blocks, 300, 420, position), wanted)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,9 +106,8 @@ def test_random_latents_are_equal_over_windows_threads_and_layouts(tiny: weights
         torch.set_num_threads(threads)
         try:
             with torch.inference_mode():
-                psi = codec._psi(z, 4321)
-                _, halves = codec._empty_latents(psi)
-                return [psi, *codec._predict(1, psi, y, halves), *codec._predict(2, psi, y, halves)]
+                predictor, area = codec.predictor(z, 4321), whole((5, 7))
+                return [predictor.psi(area), *predictor.predict(1, area, y), *predictor.predict(2, area, y)]
         finally:
             torch.set_num_threads(before)
 

@@ -1,0 +1,84 @@
+"""The exact prior over one picture: from its hyper-latents to means and tables, block by block.
+
+Encoder and decoder both run this, and both get the same integers, whatever the windows are. Features
+are made when they are asked for, so that a picture of any size needs no memory for them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from neurocodec.fixedpoint import LIMIT, ONE, half_of
+from neurocodec.networks import Networks
+from neurocodec.prior import Halves
+from neurocodec.windows import Area, of, sweep
+
+HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
+H_S_HALO, CONTEXT_HALO = 2, 1  # receptive fields in units of 64 pixels, rounded up
+
+Heads = dict[tuple[int, int], nn.Sequential]
+
+
+def heads_of(networks: Networks) -> Heads:
+    """The heads by step and half: each position needs only one half of a head's channels."""
+    heads = {1: networks.context.head_1, 2: networks.context.head_2}
+    return {(step, half): half_of(head, half) for step, head in heads.items() for half in (0, 1)}
+
+
+class Predictor:
+    """Means and tables of a picture's latents, given its hyper-latents and a quality."""
+
+    def __init__(self, networks: Networks, heads: Heads, z_symbols: Tensor, t: Tensor, window: int) -> None:
+        self.networks, self.heads, self.t, self.window = networks, heads, t, window
+        self.z_symbols = z_symbols  # (1, H/64, W/64, Z) int32
+        self.bounds = (z_symbols.shape[1], z_symbols.shape[2])
+        self._psi: tuple[Area, Tensor] | None = None  # the latest: step 2 of a small picture asks for the same
+
+    def predict(self, step: int, block: Area, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """mean in units of 2**-4 and table number (positions of the block, M/2), in coding order.
+
+        y_hat (1, H/16, W/16, M) in units of 2**-8, of any dtype; only its elements of step 1 count.
+        """
+        if step == 1:
+            features = self.psi(block)
+        else:
+            sources = (self.psi, of(y_hat, 4))
+            features = sweep(self.features_2, sources, block, self.bounds, 4, self.window, CONTEXT_HALO)
+        halves = halves_of(features.shape[1], features.shape[2], y_hat.shape[3], y_hat.device)
+        rows = features.view(-1, features.shape[-1])
+        means, tables = [], []
+        for colour in (0, 1):
+            head = self.heads[step, halves.channel_half(step, colour)]
+            for positions in torch.split(halves.positions[colour], HEAD_ROWS):
+                mean, table = head(rows[positions].double())
+                means.append(mean.int())
+                tables.append(table.to(torch.uint8))
+        return torch.cat(means), torch.cat(tables)
+
+    def psi(self, area: Area) -> Tensor:
+        """h_s: features (1, height * 4, width * 4, N) of an area, in units of 2**-8, float32."""
+        if self._psi is None or self._psi[0] != area:
+            z = of(self.z_symbols, 1)
+            self._psi = (area, sweep(self._h_s, [z], area, self.bounds, 4, self.window, H_S_HALO))
+        return self._psi[1]
+
+    def _h_s(self, z_symbols: Tensor) -> Tensor:
+        z_hat = (z_symbols.double() * ONE).clamp_(-LIMIT, LIMIT)
+        psi: Tensor = self.networks.h_s(z_hat, self.t)
+        return psi.float()  # below 2**21: exact in float32
+
+    def features_2(self, psi: Tensor, y_hat: Tensor) -> Tensor:
+        """Features of step 2, given the elements of step 1."""
+        first = halves_of(y_hat.shape[1], y_hat.shape[2], y_hat.shape[3], y_hat.device).mask_1(y_hat)
+        y_hat_1 = torch.where(first, y_hat, 0).double().clamp_(-LIMIT, LIMIT)
+        features: Tensor = self.networks.context.features_2(psi.double(), y_hat_1)
+        return features.float()
+
+
+@lru_cache(maxsize=16)
+def halves_of(height: int, width: int, channels: int, device: torch.device) -> Halves:
+    """The halves of a window. It starts at a whole 64 pixels, where both colours start anew."""
+    return Halves(height, width, channels, device)
