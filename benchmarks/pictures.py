@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmarks.codecs.base import Pixels
 from neurocodec import images
-from neurocodec.container import DEFAULT_MAX_PIXELS
 from neurocodec.errors import ImageError
+from neurocodec.limits import DEFAULT_MAX_PIXELS
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 
 
@@ -44,7 +44,10 @@ class Found:
 
 def read(path: Path) -> Pixels:
     """(H, W, 3) uint8. Raises ImageError for what is not an 8-bit RGB or grey picture."""
-    return images.read(path.read_bytes(), DEFAULT_MAX_PIXELS).pixels
+    picture = images.read(path.read_bytes(), DEFAULT_MAX_PIXELS)
+    if picture.alpha is not None:
+        raise ImageError("the picture has transparency, which most codecs here cannot keep.")
+    return picture.pixels
 
 
 def read_argument(path: Path) -> Pixels:

@@ -6,16 +6,19 @@ Errors are those of ``neurocodec.errors``; nothing here prints, and nothing touc
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import container, weights
-from neurocodec.container import DEFAULT_MAX_PIXELS, QUALITY_STEPS, Container
+from neurocodec import alpha, container, weights
+from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture
+from neurocodec.limits import DEFAULT_MAX_PIXELS
+from neurocodec.metadata import Metadata
 from neurocodec.refine import EFFORT_STEPS, Refiner
 from neurocodec.windows import Report, silent
 
@@ -33,7 +36,11 @@ class Info:
     width: int
     height: int
     grey: bool
-    latents: int  # bytes
+    latents: int  # bytes, as are those below
+    alpha: int
+    icc: int  # once inflated, as EXIF and XMP
+    exif: int
+    xmp: int
     bytes: int  # of the whole file
     bits_per_pixel: float
 
@@ -45,26 +52,29 @@ def compress(
     device: str = "auto",
     effort: int = 0,
     progress: Report | None = None,
+    alpha_quality: int = 100,
 ) -> bytes:
     """A picture as the bytes of a .nc file.
 
-    picture: a :class:`Picture`, or an array (H, W, 3) or (H, W) of uint8. quality: 1 to 100, in
+    picture: a :class:`Picture`, or an array (H, W, 3), (H, W, 4) with alpha, or (H, W) of uint8. quality: 1 to 100, in
     hundredths. model: the name of a shipped model, or the path of a .safetensors file.
     device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
-    takes some hundred times as long and saves bytes; progress is then called with the share done, 0 to 1.
+    takes some hundred times as long and saves bytes. progress is called with the share done, 0 to 1.
+    alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency.
     Raises ValueError, ImageError, WeightsError.
     """
     if not 0 <= effort < len(EFFORT_STEPS):
         raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not (math.isfinite(quality) and 1 <= quality <= 100):
         raise ValueError(f"quality {quality} is outside 1 to 100")
+    if not 0 <= alpha_quality <= 100:
+        raise ValueError(f"alpha quality {alpha_quality} is outside 0 to 100")
     if not isinstance(picture, Picture):
         picture = as_picture(picture)
     loaded = weights.load(model, torch_device(device))
     hundredths = round(quality * QUALITY_STEPS)
-    latents = _latents(
-        loaded, torch.from_numpy(picture.pixels), loaded.position(hundredths), effort, progress or silent
-    )
+    pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
+    latents = _latents(loaded, _tensor(pixels), loaded.position(hundredths), effort, progress or silent)
     return container.pack(
         Container(
             model_id=container.PRIVATE_MODEL if loaded.id is None else loaded.id,
@@ -73,6 +83,8 @@ def compress(
             height=picture.height,
             grey=picture.grey,
             latents=latents,
+            alpha=b"" if picture.alpha is None else alpha.pack(picture.alpha, alpha_quality),
+            **vars(picture.metadata),
             fingerprint=loaded.fingerprint if loaded.id is None else b"",
         )
     )
@@ -93,6 +105,7 @@ def decompress(
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Report | None = None,
 ) -> Picture:
     """The picture in the bytes of a .nc file.
 
@@ -101,11 +114,12 @@ def decompress(
     """
     c = container.unpack(data, max_pixels)
     loaded = _model_of(c, model, torch_device(device))
-    pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality))
+    channel = alpha.unpack(c.alpha, c.height, c.width) if c.alpha else None
+    pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), progress or silent)
     array = pixels.cpu().numpy()
     if c.grey:
         array = np.repeat(_luma(array)[:, :, None], 3, axis=2)
-    return Picture(array, c.grey)
+    return Picture(array, c.grey, channel, Metadata(c.icc, c.exif, c.xmp))
 
 
 def info(data: bytes) -> Info:
@@ -122,20 +136,35 @@ def info(data: bytes) -> Info:
         height=c.height,
         grey=c.grey,
         latents=len(c.latents),
+        alpha=len(c.alpha),
+        icc=len(c.icc),
+        exif=len(c.exif),
+        xmp=len(c.xmp),
         bytes=len(data),
         bits_per_pixel=len(data) * 8 / (c.width * c.height),
     )
 
 
 def as_picture(array: NDArray[np.uint8]) -> Picture:
-    """A picture of an array (H, W, 3) or (H, W) of uint8. Raises ImageError for any other."""
+    """A picture of an array (H, W, 3), (H, W, 4) or (H, W) of uint8. Raises ImageError for any other."""
+    wanted = "an array (H, W, 3), (H, W, 4) or (H, W) of uint8 is needed"
     if not isinstance(array, np.ndarray):
-        raise ImageError(f"an array (H, W, 3) or (H, W) of uint8 is needed, not a {type(array).__name__}.")
-    if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ImageError(f"an array (H, W, 3) or (H, W) of uint8 is needed, not {array.shape} of {array.dtype}.")
+        raise ImageError(f"{wanted}, not a {type(array).__name__}.")
+    shape: tuple[int, ...] = array.shape
+    if array.dtype != np.uint8 or array.size == 0 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+        raise ImageError(f"{wanted}, not {shape} of {array.dtype}.")
     if array.ndim == 2:
         return Picture(np.repeat(array[:, :, None], 3, axis=2), grey=True)
-    return Picture(np.array(array, order="C"))
+    if shape[-1] == 4:
+        return Picture(np.ascontiguousarray(array[:, :, :3]), alpha=np.ascontiguousarray(array[:, :, 3]))
+    return Picture(np.ascontiguousarray(array))
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """The pixels without a copy; torch warns of arrays that it must not write to, and we do not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(pixels)
 
 
 def torch_device(device: str) -> torch.device:

@@ -7,14 +7,17 @@ import zlib
 from dataclasses import dataclass
 
 from neurocodec.errors import FormatError
+from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
 
 MAGIC = b"\xceNC\n"  # not ASCII at first, a line feed at last: text conversions destroy it visibly
 VERSION = 1
 FLAG_GREY = 0x01
+SECTIONS = {"alpha": 0x02, "icc": 0x04, "exif": 0x08, "xmp": 0x10}  # flag of each, in the order of the file
+DEFLATED = ("icc", "exif", "xmp")
+SECTION_LIMIT = 1 << 24  # bytes of a deflated section, once inflated
 PRIVATE_MODEL = 255  # a model that is not shipped: its fingerprint follows the fixed fields
 QUALITY_STEPS = 100  # the quality field counts hundredths
 SIDE_LIMIT = (1 << 28) - 1  # what four bytes of a varint hold
-DEFAULT_MAX_PIXELS = 256_000_000
 
 _FIXED = struct.Struct("<4sBBBH")
 _CRC = struct.Struct("<I")
@@ -30,6 +33,10 @@ class Container:
     height: int
     grey: bool
     latents: bytes
+    alpha: bytes = b""  # as in ``alpha.pack``; all of these are empty where there are none
+    icc: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
     fingerprint: bytes = b""  # of a private model: the first 4 bytes of its weights' SHA-256
 
     def __post_init__(self) -> None:
@@ -46,11 +53,32 @@ class Container:
 
 def pack(c: Container) -> bytes:
     """The bytes of a whole file."""
-    flags = FLAG_GREY if c.grey else 0
+    flags, sections = FLAG_GREY if c.grey else 0, [c.latents]
+    for name, flag in SECTIONS.items():
+        if section := getattr(c, name):
+            flags |= flag
+            sections.append(_deflate(name, section) if name in DEFLATED else section)
     head = _FIXED.pack(MAGIC, VERSION, c.model_id, flags, c.quality)
-    sizes = _varint(c.width) + _varint(c.height) + _varint(len(c.latents))
-    body = head + c.fingerprint + sizes + c.latents
+    sizes = [c.width, c.height, *(len(section) for section in sections)]
+    body = b"".join([head, c.fingerprint, *(_varint(size) for size in sizes), *sections])
     return body + _CRC.pack(zlib.crc32(body))
+
+
+def _deflate(name: str, section: bytes) -> bytes:
+    if len(section) > SECTION_LIMIT:
+        raise FormatError(f"{len(section)} bytes of {name} are more than the limit of {SECTION_LIMIT}.")
+    return zlib.compress(section, 9)
+
+
+def _inflate(name: str, data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        section = inflater.decompress(data, SECTION_LIMIT)
+    except zlib.error:
+        raise FormatError(f"the {name} section does not inflate.") from None
+    if not inflater.eof or inflater.unused_data or not section:
+        raise FormatError(f"the {name} section is not one whole deflated stream of 1 to {SECTION_LIMIT} bytes.")
+    return section
 
 
 def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
@@ -67,18 +95,26 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
     body, (crc,) = data[: -_CRC.size], _CRC.unpack_from(data, len(data) - _CRC.size)
     if zlib.crc32(body) != crc:
         raise FormatError("the file is damaged: its checksum does not match. Fetch or copy it again.")
-    if flags & ~FLAG_GREY:
+    if flags & ~(FLAG_GREY | sum(SECTIONS.values())):
         raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
     at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
     fingerprint = body[_FIXED.size : at]
     width, at = _read_varint(body, at, "width")
     height, at = _read_varint(body, at, "height")
-    if width * height > max_pixels:
-        raise FormatError(f"{width}x{height} pixels are more than the limit of {max_pixels} (--max-pixels raises it).")
-    length, at = _read_varint(body, at, "length of the latents")
-    if len(body) - at != length:
-        raise FormatError(f"{len(body) - at} bytes of latents where the header says {length}.")
-    return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), body[at:], fingerprint)
+    if sentence := excess(width, height, max_pixels):
+        raise FormatError(sentence)
+    lengths = {}
+    for name in ("latents", *(name for name, flag in SECTIONS.items() if flags & flag)):
+        lengths[name], at = _read_varint(body, at, f"length of the {name}")
+    if len(body) - at != sum(lengths.values()):
+        raise FormatError(f"{len(body) - at} bytes of sections where the header says {sum(lengths.values())}.")
+    sections = {}
+    for name, length in lengths.items():
+        if not length and name != "latents":
+            raise FormatError(f"the {name} section is empty.")
+        sections[name], at = body[at : at + length], at + length
+    sections = {name: _inflate(name, data) if name in DEFLATED else data for name, data in sections.items()}
+    return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), fingerprint=fingerprint, **sections)
 
 
 def _varint(value: int) -> bytes:

@@ -32,6 +32,18 @@ def check_target(source: str, target: str, force: bool) -> None:
         raise NeurocodecError(f"{path.parent}: there is no such folder to write into.")
 
 
+def check_folder(folder: str, make: bool = False) -> None:
+    """Before any work: is there a folder to write into? Makes one if asked to."""
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise NeurocodecError(f"{folder} is a file: name a folder.")
+    try:
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NeurocodecError(f"{folder}: cannot be made: {error.strerror}.") from error
+
+
 def read_source(source: str) -> bytes:
     """All bytes of a file, or of standard input."""
     try:

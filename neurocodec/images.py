@@ -1,39 +1,45 @@
-"""Any image file <-> Picture. What this release cannot keep is refused by name, never dropped."""
+"""Any image file <-> Picture: pixels in 8 bits, upright, and what came with them."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from neurocodec import metadata
 from neurocodec.errors import ImageError
+from neurocodec.limits import excess
+from neurocodec.metadata import Metadata
+from neurocodec.modes import bits, to_eight_bits
 
-# Extension -> Pillow's format and options. JPEG and WebP are lossy again, so near their best.
+# Extension -> Pillow's format and options. Without loss where the format can; else near its best.
 OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {}),
-    ".ppm": ("PPM", {}),
-    ".bmp": ("BMP", {}),
+    ".webp": ("WEBP", {"lossless": True}),
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
-    ".webp": ("WEBP", {"lossless": True}),
+    ".bmp": ("BMP", {}),
+    ".ppm": ("PPM", {}),
+    ".jp2": ("JPEG2000", {"irreversible": False}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".avif": ("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
 }
-REFUSED = {
-    "RGBA": "transparency",
-    "LA": "transparency",
-    "PA": "transparency",
-    "RGBa": "transparency",
-    "La": "transparency",
-    "CMYK": "CMYK colours",
-    "YCbCr": "YCbCr colours",
-    "LAB": "Lab colours",
-    "HSV": "HSV colours",
-    "I": "more than 8 bits a channel",
-    "F": "floating-point pixels",
+WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
+COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -41,9 +47,11 @@ REFUSED = {
 class Picture:
     """Pixels and what the codec keeps of the rest."""
 
-    pixels: NDArray[np.uint8]  # (H, W, 3), sRGB as the file gives it
+    pixels: NDArray[np.uint8]  # (H, W, 3), in the colours of the profile, else sRGB
     grey: bool = False  # all three channels are equal and the file had one
-    notes: tuple[str, ...] = field(default=(), compare=False)  # what reading it left out, in sentences
+    alpha: NDArray[np.uint8] | None = None  # (H, W), 0 is transparent
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what reading it changed or left out, in sentences
 
     @property
     def width(self) -> int:
@@ -55,23 +63,33 @@ class Picture:
 
 
 def read(data: bytes, max_pixels: int) -> Picture:
-    """The picture in an image file's bytes. Raises ImageError in one sentence."""
+    """The picture in an image file's bytes, the first one if there are several. Raises ImageError in one sentence."""
+    with opened(data, max_pixels) as image:
+        frames = getattr(image, "n_frames", 1)
+        notes = [f"only the first of its {frames} frames is kept (--frames keeps all)."] if frames > 1 else []
+        return from_pillow(image, notes)
+
+
+def read_frames(data: bytes, max_pixels: int) -> Iterator[Picture]:
+    """The pictures in an image file's bytes, one by one. Raises ImageError in one sentence."""
+    with opened(data, max_pixels) as image:
+        for frame in range(getattr(image, "n_frames", 1)):
+            image.seek(frame)
+            check_size(image, max_pixels)
+            yield from_pillow(image)
+
+
+@contextmanager
+def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """A Pillow image of a file's bytes, within the limit; what Pillow raises within is an ImageError."""
     previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit below is ours
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{image.width}x{image.height} pixels are more than the limit of {max_pixels} "
-                    "(--max-pixels raises it)."
-                )
-            notes = _refuse_or_note(image)
-            upright = ImageOps.exif_transpose(image)
-            return from_pillow(upright, notes)
+            check_size(image, max_pixels)
+            yield image
     except UnidentifiedImageError:
         raise ImageError("not a picture in a format that Pillow reads.") from None
-    except ImageError:
-        raise
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged files
         raise ImageError(f"the picture is damaged: {error}") from error
@@ -79,49 +97,48 @@ def read(data: bytes, max_pixels: int) -> Picture:
         Image.MAX_IMAGE_PIXELS = previous
 
 
-def _refuse_or_note(image: Image.Image) -> tuple[str, ...]:
-    what = REFUSED.get(image.mode) or ("more than 8 bits a channel" if image.mode.startswith("I;") else None)
-    if what is None and "transparency" in image.info:
-        what = "transparency"
-    if what is None and _bits(image) > 8:
-        what = "more than 8 bits a channel"
-    if what is not None:
-        raise ImageError(
-            f"the picture has {what} (mode {image.mode}), which this release cannot keep: "
-            "convert it to 8-bit RGB or grey first."
-        )
-    if image.mode not in ("1", "L", "P", "RGB", "RGBX"):
-        raise ImageError(f"pictures of mode {image.mode} are not supported: convert it to 8-bit RGB or grey.")
-    notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"only the first of {getattr(image, 'n_frames', 1)} frames is kept.")
-    if image.info.get("icc_profile"):
-        notes.append("its colour profile is not kept: the pixel values are stored as they are.")
-    if image.info.get("exif") or image.info.get("xmp"):
-        notes.append("its EXIF and XMP metadata are not kept (its orientation is applied).")
-    return tuple(notes)
+def check_size(image: Image.Image, max_pixels: int) -> None:
+    """Raise ImageError for an image that is empty or too large."""
+    if sentence := excess(image.width, image.height, max_pixels):
+        raise ImageError(sentence)
+    if not (image.width and image.height):
+        raise ImageError(f"a picture of {image.width}x{image.height} pixels is empty.")
 
 
-def _bits(image: Image.Image) -> int:
-    """Bits a channel, where Pillow reduces deeper files to 8 without saying so."""
-    tile = getattr(image, "tile", [])  # how Pillow will decode: (decoder, extent, offset, arguments)
-    arguments = tile[0][3] if tile else ""
-    if image.format == "PNG":
-        rawmode = arguments if isinstance(arguments, str) else str(arguments[0])
-        return 16 if ";16" in rawmode else 8
-    if image.format == "PPM" and isinstance(arguments, tuple):
-        return 16 if isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
-    if image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(258, (8,))
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    return 8
+def from_pillow(image: Image.Image, notes: list[str] | None = None) -> Picture:
+    """A picture of a Pillow image in any mode, upright. Raises ImageError."""
+    deep = bits(image)  # before the pixels are loaded, and Pillow forgets
+    image.load()  # Pillow turns TIFF itself, and only then knows it
+    found, orientation, lost = metadata.read(image)
+    if orientation in TURNS:
+        palette, info = image.palette, image.info
+        image = image.transpose(TURNS[orientation])
+        image.palette, image.info = palette, info
+    eight = to_eight_bits(image, found.icc, deep)
+    kept = Metadata(eight.icc, found.exif, found.xmp)
+    return Picture(eight.pixels, eight.grey, eight.alpha, kept, (*(notes or []), *lost, *eight.notes))
 
 
-def from_pillow(image: Image.Image, notes: tuple[str, ...] = ()) -> Picture:
-    """A picture of an 8-bit Pillow image in mode 1, L, P or RGB."""
-    grey = image.mode in ("1", "L")
-    pixels = np.array(image.convert("L").convert("RGB") if grey else image.convert("RGB"))
-    return Picture(pixels, grey, notes)
+def stripped(picture: Picture) -> Picture:
+    """A picture without profile, EXIF and XMP, that looks the same: colours are converted to sRGB."""
+    pixels, notes = picture.pixels, picture.notes
+    if picture.metadata.icc:
+        try:
+            image = Image.fromarray(pixels[:, :, 0] if picture.metadata.icc[16:20] == b"GRAY" else pixels)
+            pixels = np.asarray(metadata.to_srgb(image, picture.metadata.icc))
+        except Exception as error:  # little-cms: a damaged profile
+            notes = (*notes, f"its colour profile is dropped without being applied ({error}).")
+    return Picture(pixels, picture.grey, picture.alpha, notes=notes)
+
+
+def laid_on(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """A picture without transparency: what shows through is a colour."""
+    if picture.alpha is None:
+        return picture
+    share = picture.alpha[:, :, None].astype(np.float32) / 255
+    mixed = picture.pixels * share + np.array(colour, np.float32) * (1 - share)
+    grey = picture.grey and len(set(colour)) == 1
+    return replace(picture, pixels=mixed.round().astype(np.uint8), grey=grey, alpha=None)
 
 
 def check_extension(extension: str) -> None:
@@ -130,14 +147,28 @@ def check_extension(extension: str) -> None:
         raise ImageError(f"cannot write {extension or 'a file without extension'}: use one of {', '.join(OUTPUTS)}.")
 
 
-def write(picture: Picture, extension: str) -> bytes:
-    """The picture as an image file's bytes, in the format of a file extension such as ".png"."""
+def to_pillow(picture: Picture) -> Image.Image:
+    """A Pillow image in mode RGB, RGBA, L or LA."""
+    pixels = picture.pixels[:, :, :1] if picture.grey else picture.pixels
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[:, :, None]], axis=2)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
+    """The picture as an image file's bytes, in the format of a file extension such as ".png", and notes of
+    what the format cannot hold. Raises ImageError, for transparency that would be lost too."""
     check_extension(extension)
     form, options = OUTPUTS[extension.lower()]
-    pixels = picture.pixels[:, :, 0] if picture.grey and extension.lower() != ".webp" else picture.pixels
+    if picture.alpha is not None and form not in WITH_ALPHA:
+        raise ImageError(f"{form} cannot hold its transparency: use .png, or --background to lay it on a colour.")
+    image = to_pillow(picture)
+    if picture.grey and form in COLOUR_ONLY:
+        image = image.convert("RGB" if picture.alpha is None else "RGBA")
+    extra, notes = metadata.options(form, picture.metadata)
     out = io.BytesIO()
     try:
-        Image.fromarray(pixels).save(out, form, **options)
+        image.save(out, form, **(options | extra))
     except (OSError, ValueError) as error:
         raise ImageError(f"a {picture.width}x{picture.height} picture does not fit into {form}: {error}") from error
-    return out.getvalue()
+    return out.getvalue(), notes

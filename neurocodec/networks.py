@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, space_to_depth
+from neurocodec.limits import GRID
 from neurocodec.prior import Context, HyperSynthesis, QualityTable
 
-STRIDE = 64  # pixels per hyper-latent: pictures are padded to multiples of this
+STRIDE = GRID  # pixels per hyper-latent: pictures are padded to multiples of this
 
 
 @dataclass(frozen=True)

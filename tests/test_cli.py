@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageCms
 
 from neurocodec import api
 from neurocodec.cli import main
@@ -79,6 +79,43 @@ def test_grey_stays_grey(tmp_path: Path) -> None:
     assert opened(tmp_path / "h.png").mode == "L"
 
 
+def test_everything_of_a_picture_comes_back(tmp_path: Path) -> None:
+    """Alpha, profile, EXIF and XMP, through both commands; and what --strip and --background leave of them."""
+    pixels = np.concatenate([draw("shapes", 50, 40), draw("gradient", 50, 40)[:, :, :1]], 2)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F] = "Acme"
+    Image.fromarray(pixels).save(tmp_path / "a.webp", lossless=True, icc_profile=profile, exif=exif, xmp=b"<xmp/>")
+    assert run("compress", tmp_path / "a.webp", tmp_path / "a.nc", *MODEL).exit_code == 0
+    assert run("decompress", tmp_path / "a.nc", tmp_path / "b.png", *MODEL).exit_code == 0
+    back = opened(tmp_path / "b.png")
+    assert back.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(back)[:, :, 3], pixels[:, :, 3])
+    assert (back.info["icc_profile"], back.info["xmp"], back.getexif()[0x010F]) == (profile, b"<xmp/>", "Acme")
+    fields = json.loads(run("info", tmp_path / "a.nc", "--json").stdout)
+    assert min(fields[name] for name in ("alpha", "icc", "exif", "xmp")) > 0
+
+    assert run("compress", tmp_path / "a.webp", tmp_path / "s.nc", *MODEL, "--strip").exit_code == 0
+    fields = json.loads(run("info", tmp_path / "s.nc", "--json").stdout)
+    assert [fields[name] for name in ("icc", "exif", "xmp")] == [0, 0, 0]
+    few = run("compress", tmp_path / "a.webp", tmp_path / "few.nc", *MODEL, "--alpha-quality", "10")
+    assert few.exit_code == 0
+    assert json.loads(run("info", tmp_path / "few.nc", "--json").stdout)["alpha"] < fields["alpha"]
+    assert run("decompress", tmp_path / "a.nc", tmp_path / "b.jpg", *MODEL, "--background", "white").exit_code == 0
+    corner = np.asarray(opened(tmp_path / "b.jpg"))[:, 0]
+    assert corner.min() > 245  # alpha is 0 there
+
+
+def test_frames_become_files(tmp_path: Path) -> None:
+    frames = [Image.fromarray(draw("flat", 30, 40, s)) for s in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    result = run("compress", tmp_path / "a.gif", tmp_path / "one.nc", *MODEL)
+    assert "first of its 3 frames" in result.stderr
+    assert run("compress", "--frames", tmp_path / "a.gif", tmp_path / "out", *MODEL).exit_code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000.nc", "001.nc", "002.nc"]
+    assert_error(run("compress", "--frames", tmp_path / "a.gif", tmp_path / "out", *MODEL), "000.nc", "--force")
+
+
 def test_json_and_quiet(picture: Path, tmp_path: Path) -> None:
     result = run("compress", picture, tmp_path / "a.nc", *MODEL, "--json", "-q", "33.3")
     fields = json.loads(result.stdout)
@@ -86,7 +123,7 @@ def test_json_and_quiet(picture: Path, tmp_path: Path) -> None:
     assert fields["bytes"] == (tmp_path / "a.nc").stat().st_size
     assert fields["bits_per_pixel"] == fields["bytes"] * 8 / (120 * 90)
     assert json.loads(run("info", tmp_path / "a.nc", "--json").stdout)["quality"] == 33.3
-    assert run("info", tmp_path / "a.nc").stdout.count("\n") == 10
+    assert run("info", tmp_path / "a.nc").stdout.count("\n") == 14
     fields = json.loads(run("decompress", tmp_path / "a.nc", tmp_path / "a.png", *MODEL, "--json").stdout)
     assert fields["width"] == 120
     result = run("compress", picture, tmp_path / "b.nc", *MODEL, "--quiet")
@@ -144,7 +181,9 @@ def test_new_files_get_ordinary_rights(packed: Path) -> None:
         (["compress", "in.png", "nowhere/x.nc"], ["nowhere", "no such folder"]),
         (["compress", "in.png", "."], ["folder"]),
         (["compress", "text.png", "x.nc"], ["text.png", "not a picture"]),
-        (["compress", "alpha.png", "x.nc"], ["transparency"]),
+        (["compress", "alpha.png", "-", "--frames"], ["name a folder"]),
+        (["compress", "in.png", "text.png", "--frames"], ["text.png is a file"]),
+        (["decompress", "alpha.nc", "x.jpg", *MODEL], ["transparency", "--background"]),
         (["compress", "in.png", "x.nc", "--model", "best"], ["'best'", "ms-ssim"]),
         (["compress", "in.png", "x.nc", "--model", "none.safetensors"], ["none.safetensors"]),
         (["compress", "in.png", "x.nc", "--model", "text.safetensors"], ["not a weights file"]),
@@ -164,6 +203,7 @@ def test_bad_input(
     Path("text.png").write_text("hello")
     Path("text.safetensors").write_text("hello, this is not it")
     Image.new("RGBA", (3, 3)).save("alpha.png")
+    assert run("compress", "alpha.png", "alpha.nc", *MODEL).exit_code == 0
     before = set(Path().iterdir())
     assert_error(run(*arguments), *words)
     assert set(Path().iterdir()) == before
@@ -178,6 +218,8 @@ def test_bad_input(
         ["compress", "in.png", "x.nc", "-q", "nan"],
         ["compress", "in.png", "x.nc", "-q", "high"],
         ["compress", "in.png", "x.nc", "--device", "tpu"],
+        ["compress", "in.png", "x.nc", "--alpha-quality", "101"],
+        ["decompress", "in.nc", "x.nc", "--background", "sky"],
         ["polish"],
     ],
 )

@@ -25,7 +25,12 @@ containers = st.builds(
     height=st.integers(1, SIDE_LIMIT),
     grey=st.booleans(),
     latents=st.binary(max_size=300),
+    alpha=st.binary(max_size=50),
+    icc=st.binary(max_size=50),
+    exif=st.binary(max_size=50),
+    xmp=st.binary(max_size=50),
 )
+DEFLATION = 11  # bytes that zlib adds at most to so few
 
 
 def reseal(body: bytes) -> bytes:
@@ -37,11 +42,13 @@ def reseal(body: bytes) -> bytes:
 def test_round_trip(c: Container) -> None:
     data = pack(c)
     assert unpack(data, max_pixels=SIDE_LIMIT**2) == c
-    assert len(data) - len(c.latents) <= 25
+    extra = [c.alpha, *(section for section in (c.icc, c.exif, c.xmp) if section)]
+    payload = len(c.latents) + sum(map(len, extra))
+    assert len(data) - payload <= 25 + len(extra) * (1 + DEFLATION)
 
 
 def test_private_model_carries_its_fingerprint() -> None:
-    c = Container(PRIVATE_MODEL, 100, 1, 1, True, b"abcd", b"\x01\x02\x03\x04")
+    c = Container(PRIVATE_MODEL, 100, 1, 1, True, b"abcd", fingerprint=b"\x01\x02\x03\x04")
     assert unpack(pack(c)) == c
     with pytest.raises(FormatError, match="fingerprint"):
         Container(PRIVATE_MODEL, 100, 1, 1, True, b"abcd")
@@ -82,7 +89,7 @@ def test_random_damage_behind_a_repaired_checksum_is_refused_or_a_container() ->
         (0, b"\x89", "not a neurocodec file"),
         (4, b"\x02", "version 2"),
         (5, b"\x00", "model id 0"),
-        (6, b"\x02", "flags"),
+        (6, b"\x20", "flags"),
         (7, struct.pack("<H", 99), "quality 0.99"),
         (7, struct.pack("<H", 10001), "quality 100.01"),
         (9, b"\x80\x00", "shortest form"),
@@ -108,6 +115,39 @@ def test_trailing_bytes() -> None:
         unpack(data + b"\x00")
     with pytest.raises(FormatError, match="where the header says 200"):
         unpack(reseal(data[:-4] + b"\x00"))
+
+
+def sealed_with(flag: int, section: bytes) -> bytes:
+    """A file of one pixel with one more section, of whatever bytes."""
+    head = pack(Container(1, 100, 1, 1, False, b"1234"))[:11]
+    body = head[:6] + bytes([flag]) + head[7:] + b"\x04" + bytes([len(section)]) + b"1234" + section
+    return reseal(body)
+
+
+@pytest.mark.parametrize("flag", [0x04, 0x08, 0x10])
+def test_deflated_sections(flag: int) -> None:
+    name = {0x04: "icc", 0x08: "exif", 0x10: "xmp"}[flag]
+    assert getattr(unpack(sealed_with(flag, zlib.compress(b"hello"))), name) == b"hello"
+    whole = zlib.compress(b"hello")
+    for damaged in (b"hello", whole[:-1], whole + b"x", zlib.compress(b""), b""):
+        with pytest.raises(FormatError, match=name):
+            unpack(sealed_with(flag, damaged))
+
+
+def test_a_section_cannot_fill_the_memory() -> None:
+    bomb = zlib.compress(bytes(1 << 25), 9)
+    head = pack(Container(1, 100, 1, 1, False, b""))[:11]
+    length = bytes([len(bomb) & 0x7F | 0x80, len(bomb) >> 7 & 0x7F | 0x80, len(bomb) >> 14])
+    body = head[:6] + b"\x10" + head[7:] + b"\x00" + length + bomb
+    with pytest.raises(FormatError, match="16777216 bytes"):
+        unpack(reseal(body))
+    with pytest.raises(FormatError, match="limit"):
+        pack(Container(1, 100, 1, 1, False, b"", xmp=bytes((1 << 24) + 1)))
+
+
+def test_narrow_pictures_count_as_they_are_coded() -> None:
+    with pytest.raises(FormatError, match="so narrow"):
+        unpack(pack(Container(1, 100, SIDE_LIMIT, 1, False, b"")), max_pixels=SIDE_LIMIT)
 
 
 def test_pixel_limit() -> None:

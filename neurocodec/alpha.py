@@ -1,0 +1,118 @@
+"""The alpha channel: lossless bytes of its own, and colours for what nobody sees.
+
+An alpha is a constant, or the smaller of a PNG and a lossless WebP of its levels. Less quality means
+fewer levels, as in WebP: edges stay where they are, and 0 and 255 stay themselves.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neurocodec.errors import FormatError
+
+Channel = NDArray[np.uint8]  # (H, W)
+
+CONSTANT, IMAGE = 0, 1  # the first byte of a section
+WEBP_SIDE = 16383  # pixels at most
+WEBP_PIXELS = 16_000_000  # more take lossless WebP minutes
+LEVEL_ROUNDS = 6
+FILL_SIDE = 1024  # pixels: hidden colours are made square by square, which bounds memory
+
+
+def pack(alpha: Channel, quality: int = 100) -> bytes:
+    """alpha, quality 0 to 100 (lossless) -> the bytes of the section."""
+    alpha = reduce_levels(alpha, quality)
+    if (alpha == alpha[0, 0]).all():
+        return bytes([CONSTANT, alpha[0, 0]])
+    image, candidates = Image.fromarray(alpha), []
+    forms: dict[str, dict[str, object]] = {"PNG": {"optimize": alpha.size <= WEBP_PIXELS}}
+    if max(alpha.shape) <= WEBP_SIDE and alpha.size <= WEBP_PIXELS:
+        forms["WEBP"] = {"lossless": True, "quality": 100}
+    for form, options in forms.items():
+        out = io.BytesIO()
+        (image if form == "PNG" else image.convert("RGB")).save(out, form, **options)
+        candidates.append(out.getvalue())
+    return bytes([IMAGE]) + min(candidates, key=len)
+
+
+def unpack(section: bytes, height: int, width: int) -> Channel:
+    """The alpha (height, width) of a section. Raises FormatError."""
+    if len(section) == 2 and section[0] == CONSTANT:
+        return np.full((height, width), section[1], np.uint8)
+    if not section or section[0] != IMAGE:
+        raise FormatError("the alpha section is of no kind that this release knows.")
+    previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # its size is checked against the header's
+    try:
+        with Image.open(io.BytesIO(section[1:]), formats=("PNG", "WEBP")) as image:
+            if image.size != (width, height) or image.mode not in ("L", "RGB"):
+                raise FormatError(
+                    f"the alpha is {image.width}x{image.height} in mode {image.mode}, not {width}x{height}."
+                )
+            return np.array(image)[:, :, 1] if image.mode == "RGB" else np.array(image)
+    except (FormatError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise anything for damaged data
+        raise FormatError(f"the alpha section is damaged: {error}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = previous
+
+
+def reduce_levels(alpha: Channel, quality: int) -> Channel:
+    """Alpha with as many levels as WebP gives this quality; all of them at 100. 0 and 255 are always among them."""
+    if quality >= 100:
+        return alpha
+    levels = 2 + quality // 5 if quality <= 70 else 16 + (quality - 70) * 8
+    counts = np.bincount(alpha.ravel(), minlength=256)
+    present = np.flatnonzero(counts)
+    if len(present) <= levels:
+        return alpha
+    centres = np.linspace(0, 255, levels)
+    for _ in range(LEVEL_ROUNDS):  # Lloyd's algorithm on the histogram
+        nearest = np.abs(np.arange(256)[:, None] - centres).argmin(1)
+        weights = np.bincount(nearest, counts, minlength=levels)
+        sums = np.bincount(nearest, counts * np.arange(256), minlength=levels)
+        centres = np.where(weights > 0, sums / np.maximum(weights, 1), centres)
+        centres[0], centres[-1] = 0, 255
+    mapped = centres.round().astype(np.uint8)[np.abs(np.arange(256)[:, None] - centres).argmin(1)]
+    reduced: Channel = mapped[alpha]
+    return reduced
+
+
+def fill_hidden(pixels: NDArray[np.uint8], alpha: Channel) -> NDArray[np.uint8]:
+    """pixels (H, W, 3) with smooth colours where alpha is 0: nobody sees them, and they cost the fewest bits."""
+    if alpha.all():
+        return pixels
+    filled = pixels.copy()
+    for top in range(0, pixels.shape[0], FILL_SIDE):
+        for left in range(0, pixels.shape[1], FILL_SIDE):
+            part = filled[top : top + FILL_SIDE, left : left + FILL_SIDE]
+            seen = alpha[top : top + FILL_SIDE, left : left + FILL_SIDE] > 0
+            if not seen.all():
+                smooth = _pyramid(part.astype(np.float32), seen.astype(np.float32))
+                part[~seen] = smooth.round().astype(np.uint8)[~seen]
+    return filled
+
+
+def _pyramid(colours: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colours (H, W, 3) where weights (H, W) are above 0, and elsewhere those of the coarser picture around."""
+    height, width = weights.shape
+    if height == width == 1:
+        return colours if weights[0, 0] else np.full_like(colours, 128)
+    edges = ((0, height % 2), (0, width % 2))
+    sums = _quarters(np.pad(colours * weights[:, :, None], (*edges, (0, 0))))
+    total = _quarters(np.pad(weights, edges)[:, :, None])
+    means: NDArray[np.float32] = sums / total.clip(1e-6)
+    coarse = _pyramid(means, total[:, :, 0].clip(0, 1))
+    finer = coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.where(weights[:, :, None] > 0, colours, finer)
+
+
+def _quarters(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums of 2x2 (H, W, C) -> (H/2, W/2, C)."""
+    height, width, channels = values.shape
+    quarters: NDArray[np.float32] = values.reshape(height // 2, 2, width // 2, 2, channels).sum((1, 3))
+    return quarters

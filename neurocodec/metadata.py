@@ -1,0 +1,160 @@
+"""What comes with the pixels: ICC profile, EXIF and XMP, out of Pillow images and into files.
+
+EXIF and XMP are kept as they are but for the orientation, which is applied to the pixels and must not
+be applied again. It is patched in place: writing EXIF anew would break the offsets in makers' notes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+from PIL.ExifTags import IFD, Base
+
+LIMIT = 1 << 24  # bytes of each kind, as they were in the picture; more is left out
+_PREFIX = b"Exif\x00\x00"  # of EXIF within JPEG, not a part of it
+_TIFF_XMP = 700
+# What TIFF shares with EXIF and describes the picture, not its storage.
+_DESCRIPTIONS = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.Copyright,
+    Base.HostComputer,
+)
+_XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
+PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Bytes as they are kept; empty where there are none."""
+
+    icc: bytes = b""  # a profile that fits the pixels as they are kept
+    exif: bytes = b""  # from its TIFF header on, without orientation
+    xmp: bytes = b""
+
+
+def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
+    """-> what a loaded image brings, its orientation (1 to 8), and notes of what cannot be kept.
+
+    The profile is whatever the image has; :func:`fitting_profile` says whether it fits.
+    """
+    notes: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF; the picture is whole all the same
+        try:
+            orientation = int(image.getexif().get(Base.Orientation, 1))
+            exif = _exif_of(image)
+        except Exception:  # Pillow's parser raises anything for damaged data
+            orientation, exif = 1, b""
+            notes.append("its EXIF data are damaged and not kept.")
+    found = {"ICC profile": image.info.get("icc_profile"), "EXIF": exif, "XMP": _xmp_of(image)}
+    kept = {}
+    for name, data in found.items():
+        kept[name] = data if isinstance(data, bytes) else b""
+        if len(kept[name]) > LIMIT:
+            notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {LIMIT}.")
+            kept[name] = b""
+    xmp = _XMP_ORIENTATION.sub(b"", kept["XMP"])
+    return Metadata(kept["ICC profile"], upright(kept["EXIF"]), xmp), orientation if 1 <= orientation <= 8 else 1, notes
+
+
+def _exif_of(image: Image.Image) -> bytes:
+    stored = image.info.get("exif")
+    if isinstance(stored, bytes) and stored:
+        return stored.removeprefix(_PREFIX)
+    exif = image.getexif()
+    kept = Image.Exif()
+    for tag in _DESCRIPTIONS:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for ifd in (IFD.Exif, IFD.GPSInfo):
+        if tags := exif.get_ifd(ifd):
+            kept.get_ifd(ifd).update(tags)
+            kept[ifd] = kept.get_ifd(ifd)
+    return kept.tobytes().removeprefix(_PREFIX) if len(kept) else b""
+
+
+def _xmp_of(image: Image.Image) -> bytes:
+    xmp: Any = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    return xmp.encode("utf-8", "surrogateescape") if isinstance(xmp, str) else bytes(xmp)
+
+
+def upright(exif: bytes) -> bytes:
+    """EXIF whose orientation, where it has one, says that nothing is to be turned."""
+    try:
+        order = {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, start)
+        for at in range(start + 2, start + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, at)
+            if tag == Base.Orientation:
+                value = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *((1, 0) if kind == 3 else (1,)))
+                return exif[: at + 8] + value + exif[at + 12 :]
+    except (KeyError, struct.error):
+        return exif  # none, or not in a form that anything could read an orientation from
+    return exif
+
+
+def fitting_profile(icc: bytes, grey: bool) -> tuple[bytes, str | None]:
+    """The profile if it can describe pixels as they are kept, and else a note why it is left out."""
+    if not icc:
+        return b"", None
+    if len(icc) < 128 or icc[36:40] != b"acsp":
+        return b"", "its colour profile is damaged and not kept."
+    space = PROFILE_SPACES.get(icc[16:20], "another colour space")
+    # An RGB profile describes grey as R = G = B; one of greys says nothing about colours.
+    if space == "RGB" or (space == "grey" and grey):
+        return icc, None
+    return b"", f"its colour profile is for {space}, does not fit its pixels, and is not kept."
+
+
+def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
+    """Options of Pillow's `save` that put metadata into a file of a format, and notes of what it cannot hold."""
+    kept = {name: data for name, data in vars(metadata).items() if data}
+    if form not in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
+        names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
+        return {}, [f"{form} cannot hold its {', '.join(names[k] for k in kept)}."] if kept else []
+    found: dict[str, Any] = {"icc_profile": metadata.icc} if metadata.icc else {}
+    if form == "TIFF":
+        return found | _tiff_options(metadata), []
+    if metadata.exif:
+        found["exif"] = _PREFIX + metadata.exif
+    if metadata.xmp and form == "PNG":
+        found["pnginfo"] = PngImagePlugin.PngInfo()
+        found["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "surrogateescape"))
+    elif metadata.xmp:
+        found["xmp"] = metadata.xmp
+    return found, []
+
+
+def _tiff_options(metadata: Metadata) -> dict[str, Any]:
+    tags = Image.Exif()
+    tags.load(metadata.exif)
+    if metadata.xmp:
+        tags[_TIFF_XMP] = metadata.xmp
+    # libtiff, which compresses, cannot write EXIF and GPS: they lie in directories of their own.
+    nested = IFD.Exif in tags or IFD.GPSInfo in tags
+    return ({"exif": tags} if len(tags) else {}) | ({"compression": "raw"} if nested else {})
+
+
+def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """An image of any mode that has profiles, in sRGB. Raises ImageCms.PyCMSError, OSError."""
+    from PIL import ImageCms  # a large extension that few pictures need
+
+    profile = ImageCms.createProfile("LAB") if image.mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), intent, "RGB", flags=flags)
+    if converted is None:
+        raise OSError("the colours cannot be converted")
+    return converted

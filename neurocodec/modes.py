@@ -1,0 +1,131 @@
+"""Any mode of a Pillow image -> 8 bits: RGB or grey, and alpha. What is not kept exactly is noted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neurocodec import metadata
+from neurocodec.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+
+WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+GREYS = ("1", "L", "LA", "La", "I", "F")
+KNOWN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", *WITH_ALPHA)
+
+
+@dataclass(frozen=True)
+class EightBit:
+    """An image in 8 bits."""
+
+    pixels: Pixels  # (H, W, 3)
+    grey: bool
+    alpha: Pixels | None  # (H, W)
+    icc: bytes  # the profile that fits these pixels, or none
+    notes: list[str]
+
+
+def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
+    """The pixels of an image, of which :func:`bits` said how deep they are.
+
+    Raises ImageError for modes and values that 8 bits cannot stand for.
+    """
+    mode, notes = image.mode, []
+    if mode not in KNOWN and not mode.startswith("I;"):
+        raise ImageError(f"pictures of mode {mode} are not supported: convert it to 8-bit RGB or grey.")
+    if mode in ("I", "F") or mode.startswith("I;"):
+        values, note = _narrow(image, deep)
+        return _with_profile(_three(values), True, None, icc, [note] if note else [])
+    if deep > 8:
+        notes.append(f"its {deep} bits a channel are reduced to 8.")
+    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        image, icc, note = _to_rgb(image, icc)
+        notes.append(note)
+    transparent = image.mode in WITH_ALPHA or "transparency" in image.info
+    transparent = transparent or (image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA")
+    alpha = None
+    if image.mode == "La":
+        image = image.convert("LA")
+    if transparent:
+        whole = np.asarray(image.convert("RGBA"))
+        pixels, alpha = np.ascontiguousarray(whole[:, :, :3]), np.ascontiguousarray(whole[:, :, 3])
+    elif image.mode in ("1", "L"):
+        pixels = _three(np.asarray(image.convert("L")))
+    else:
+        pixels = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
+    grey = mode in GREYS or (mode in ("P", "PA") and _is_grey(pixels))
+    return _with_profile(pixels, grey, alpha, icc, notes)
+
+
+def _with_profile(pixels: Pixels, grey: bool, alpha: Pixels | None, icc: bytes, notes: list[str]) -> EightBit:
+    fitting, note = metadata.fitting_profile(icc, grey)
+    return EightBit(pixels, grey, alpha, fitting, [*notes, note] if note else notes)
+
+
+def _three(values: Pixels) -> Pixels:
+    return np.repeat(values[:, :, None], 3, axis=2)
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    return bool((pixels == pixels[:, :, :1]).all())
+
+
+def _narrow(image: Image.Image, deep: int) -> tuple[Pixels, str | None]:
+    """The one channel of a mode of more than 8 bits -> (H, W), and a note of what was done to it."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        return _from_float(values)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"its values from {low} to {high} are beyond 16 bits (HDR): convert it to 8 or 16 bits.")
+    if image.mode == "I" and deep > 16 and high < 256:  # 32-bit integers with 8 bits in them
+        return values.astype(np.uint8), None
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8), "its 16 bits a channel are reduced to 8."
+
+
+def _from_float(values: NDArray[np.float32]) -> tuple[Pixels, str | None]:
+    if not np.isfinite(values).all():
+        raise ImageError("its floating-point pixels are not all finite (HDR): convert it to 8-bit RGB or grey.")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 255:
+        raise ImageError(
+            f"its floating-point values from {low:g} to {high:g} are neither within 0 to 1 nor within 0 to 255 (HDR): "
+            "convert it to 8-bit RGB or grey."
+        )
+    scale = 255 if high <= 1 else 1
+    note = f"its floating-point values, taken as 0 to {255 // scale}, are reduced to 8 bits."
+    return (values * scale).round().astype(np.uint8), note
+
+
+def _to_rgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes, str]:
+    """An image of another colour space in RGB, the profile that it then has, and a note."""
+    name = {"LAB": "Lab"}.get(image.mode, image.mode)
+    if image.mode == "LAB" or (image.mode == "CMYK" and icc):
+        try:
+            how = "through its profile" if image.mode == "CMYK" else "from Lab"
+            return metadata.to_srgb(image, icc), b"", f"its {name} colours are converted to sRGB {how}."
+        except Exception as error:  # little-cms: a damaged profile, or one for other pixels
+            if image.mode == "LAB":
+                raise ImageError(f"its Lab colours cannot be converted: {error}") from error
+    note = f"its {name} colours are converted to RGB" + (", without a profile." if image.mode == "CMYK" else ".")
+    # A profile of YCbCr and HSV pixels is that of the RGB behind them; one for CMYK was of no use.
+    return image.convert("RGB"), b"" if image.mode == "CMYK" else icc, note
+
+
+def bits(image: Image.Image) -> int:
+    """Bits a channel of an image that is not loaded yet: Pillow reduces deeper files to 8 without saying so."""
+    tile = getattr(image, "tile", [])  # how Pillow will decode: (decoder, extent, offset, arguments)
+    arguments = tile[0][3] if tile else ""
+    if image.format == "PNG":
+        rawmode = arguments if isinstance(arguments, str) else str(arguments[0])
+        return 16 if ";16" in rawmode else 8
+    if image.format == "PPM" and isinstance(arguments, tuple):
+        return 16 if isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
+    if image.format == "TIFF":
+        found = getattr(image, "tag_v2", {}).get(258, (8,))
+        return int(max(found)) if isinstance(found, tuple) else int(found)
+    return 8
