@@ -6,20 +6,20 @@ Errors are those of ``neurocodec.errors``; nothing here prints, and nothing touc
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import alpha, container, weights
+from neurocodec import container, weights
 from neurocodec.container import QUALITY_STEPS, Container
+from neurocodec.encoding import Encoding, decode
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture
 from neurocodec.limits import DEFAULT_MAX_PIXELS
-from neurocodec.metadata import Metadata
-from neurocodec.refine import EFFORT_STEPS, Refiner
+from neurocodec.refine import EFFORT_STEPS
+from neurocodec.targets import Target, search
 from neurocodec.windows import Report, silent
 
 DEFAULT_QUALITY = 75.0
@@ -45,6 +45,16 @@ class Info:
     bits_per_pixel: float
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A file made for a target."""
+
+    data: bytes
+    quality: float
+    value: float  # what the target asks for, as measured
+    met: bool  # or only the nearest there is
+
+
 def compress(
     picture: Picture | NDArray[np.uint8],
     quality: float = DEFAULT_QUALITY,
@@ -53,6 +63,7 @@ def compress(
     effort: int = 0,
     progress: Report | None = None,
     alpha_quality: int = 100,
+    verify: bool = False,
 ) -> bytes:
     """A picture as the bytes of a .nc file.
 
@@ -60,44 +71,57 @@ def compress(
     hundredths. model: the name of a shipped model, or the path of a .safetensors file.
     device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
     takes some hundred times as long and saves bytes. progress is called with the share done, 0 to 1.
-    alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency.
-    Raises ValueError, ImageError, WeightsError.
+    alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency. verify: decode the
+    bytes and compare the latents. Raises ValueError, ImageError, WeightsError, VerificationError.
     """
-    if not 0 <= effort < len(EFFORT_STEPS):
-        raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not (math.isfinite(quality) and 1 <= quality <= 100):
         raise ValueError(f"quality {quality} is outside 1 to 100")
+    encoding = _encoding(picture, model, device, effort, alpha_quality)
+    return encoding.encode(round(quality * QUALITY_STEPS), effort, progress or silent, verify)
+
+
+def compress_to(
+    picture: Picture | NDArray[np.uint8],
+    target: Target,
+    model: str = weights.DEFAULT_MODEL,
+    device: str = "auto",
+    effort: int = 0,
+    progress: Report | None = None,
+    alpha_quality: int = 100,
+    verify: bool = False,
+) -> Fitted:
+    """A picture at the best quality that meets a target, or at the nearest there is.
+
+    Arguments and errors are those of :func:`compress`. Qualities are tried at effort 0; a refined file is kept if it
+    meets the target too.
+    """
+    encoding = _encoding(picture, model, device, effort, alpha_quality)
+    values: dict[int, float] = {}
+
+    def measure(quality: int) -> float:
+        values[quality] = encoding.measure(quality, target.kind)
+        return values[quality]
+
+    hundredths, met = search(measure, target)
+    if effort:
+        data = encoding.encode(hundredths, effort, progress or silent, verify)
+        refined = encoding.value_of(data, target.kind)
+        if target.met_by(refined) or not met:
+            return Fitted(data, hundredths / QUALITY_STEPS, refined, target.met_by(refined))
+    data = encoding.encode(hundredths, 0, progress or silent, verify)
+    return Fitted(data, hundredths / QUALITY_STEPS, values[hundredths], met)
+
+
+def _encoding(
+    picture: Picture | NDArray[np.uint8], model: str, device: str, effort: int, alpha_quality: int
+) -> Encoding:
+    if not 0 <= effort < len(EFFORT_STEPS):
+        raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not 0 <= alpha_quality <= 100:
         raise ValueError(f"alpha quality {alpha_quality} is outside 0 to 100")
     if not isinstance(picture, Picture):
         picture = as_picture(picture)
-    loaded = weights.load(model, torch_device(device))
-    hundredths = round(quality * QUALITY_STEPS)
-    pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
-    latents = _latents(loaded, _tensor(pixels), loaded.position(hundredths), effort, progress or silent)
-    return container.pack(
-        Container(
-            model_id=container.PRIVATE_MODEL if loaded.id is None else loaded.id,
-            quality=hundredths,
-            width=picture.width,
-            height=picture.height,
-            grey=picture.grey,
-            latents=latents,
-            alpha=b"" if picture.alpha is None else alpha.pack(picture.alpha, alpha_quality),
-            **vars(picture.metadata),
-            fingerprint=loaded.fingerprint if loaded.id is None else b"",
-        )
-    )
-
-
-def _latents(loaded: weights.LoadedModel, pixels: torch.Tensor, position: int, effort: int, progress: Report) -> bytes:
-    if not effort:
-        return loaded.codec.compress(pixels, position, progress)
-    if loaded.objective is None:
-        raise WeightsError("the model does not say what it was trained for, as --effort needs: export it again.")
-    refiner = Refiner(loaded.codec, loaded.objective)
-    best = refiner.refine(pixels, position, EFFORT_STEPS[effort], progress)
-    return loaded.codec.encode_latents(best.y, best.z, position)
+    return Encoding(picture, weights.load(model, torch_device(device)), alpha_quality)
 
 
 def decompress(
@@ -113,13 +137,7 @@ def decompress(
     Raises FormatError for damaged bytes or more than max_pixels pixels, WeightsError.
     """
     c = container.unpack(data, max_pixels)
-    loaded = _model_of(c, model, torch_device(device))
-    channel = alpha.unpack(c.alpha, c.height, c.width) if c.alpha else None
-    pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), progress or silent)
-    array = pixels.cpu().numpy()
-    if c.grey:
-        array = np.repeat(_luma(array)[:, :, None], 3, axis=2)
-    return Picture(array, c.grey, channel, Metadata(c.icc, c.exif, c.xmp))
+    return decode(c, _model_of(c, model, torch_device(device)), progress or silent)
 
 
 def info(data: bytes) -> Info:
@@ -160,13 +178,6 @@ def as_picture(array: NDArray[np.uint8]) -> Picture:
     return Picture(np.ascontiguousarray(array))
 
 
-def _tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """The pixels without a copy; torch warns of arrays that it must not write to, and we do not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(pixels)
-
-
 def torch_device(device: str) -> torch.device:
     """ "auto" is cuda where there is one. Raises NeurocodecError for a cuda that is not there."""
     if device == "auto":
@@ -188,9 +199,3 @@ def _model_of(c: Container, model: str | None, device: torch.device) -> weights.
     if loaded.fingerprint != c.fingerprint:
         raise WeightsError(f"{model} is not the model this file was made with (SHA-256 {wanted}...).")
     return loaded
-
-
-def _luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mean of three channels that should be equal, rounded."""
-    mean: NDArray[np.uint8] = ((rgb.astype(np.uint16).sum(axis=2) + 1) // 3).astype(np.uint8)
-    return mean

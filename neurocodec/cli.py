@@ -9,7 +9,7 @@ import click
 from neurocodec import __version__
 from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
-from neurocodec.commands.inspect import info, models
+from neurocodec.commands.inspect import info, models, verify
 from neurocodec.errors import NeurocodecError
 from neurocodec.training.commands import export, train
 
@@ -38,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (compress, decompress, info, models, train, export):
+for command in (compress, decompress, info, verify, models, train, export):
     main.add_command(command)

@@ -4,6 +4,7 @@ NeurocodecError
 ├── ImageError      a picture that cannot be read, written or represented
 ├── FormatError     bytes that are not a whole, undamaged neurocodec file
 ├── WeightsError    a model that is unknown, missing or not the one that was asked for
+├── VerificationError  a file that does not decode to what was encoded
 └── TrainingError   a training run that cannot start, go on or be exported
 """
 
@@ -24,6 +25,10 @@ class FormatError(NeurocodecError):
 
 class WeightsError(NeurocodecError):
     """A model that is unknown, missing, or not the one that was asked for."""
+
+
+class VerificationError(NeurocodecError):
+    """A file that does not decode to what was encoded: a fault of the machine, or of ours."""
 
 
 class TrainingError(NeurocodecError):

@@ -59,23 +59,25 @@ class Codec:
         return coder.finish()
 
     @torch.inference_mode()
-    def encode_latents(self, y: Tensor, z: Tensor, position: int) -> bytes:
-        """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents."""
-        coder = Encoder()
-        self.push_y_z(y.clone(), z, position, coder)
-        return coder.finish()
+    def encode_latents(self, y: Tensor, z: Tensor, position: int) -> tuple[bytes, Tensor]:
+        """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents, and y_hat."""
+        coder, y_hat = Encoder(), y.clone()
+        self.push_y_z(y_hat, z, position, coder)
+        return coder.finish(), y_hat
 
     @torch.inference_mode()
-    def push_latents(self, pixels: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
-        """The latents of a picture, symbol by symbol into a coder (or into what counts them)."""
+    def push_latents(self, pixels: Tensor, position: int, coder: Pusher, report: Report = silent) -> Tensor:
+        """The latents of a picture, symbol by symbol into a coder (or into what counts them) -> y_hat as
+        :meth:`decode_latents` will give it, in float32."""
         # 1. Analysis: pixels to latents and hyper-latents.
         y = self.analyse(pixels, position, part_of(report, 0, ANALYSIS))
         self.push_y_z(y, self.hyper_analyse(y, position), position, coder, part_of(report, ANALYSIS, 1))
+        return y
 
     @torch.inference_mode()
     def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
-        """Float y and z, not rounded, into a coder. Uses y up, for a second tensor of its size would be
-        half a gigabyte for 100 megapixels."""
+        """Float y and z, not rounded, into a coder. y becomes y_hat in place, in units of 2**-8: a second tensor
+        of its size would be half a gigabyte for 100 megapixels."""
         z_symbols = z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
         # 2. Hyper-latents.
@@ -89,8 +91,7 @@ class Codec:
             mean, table = predictor.predict(step, block, y)
             symbols = quantize(halves.take(step, here), mean)
             coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
-            if step == 1:  # nothing looks at what step 2 codes
-                halves.put(step, here, dequantize(symbols, mean).float())
+            halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
             report(done)
 
     @torch.inference_mode()
@@ -120,7 +121,7 @@ class Codec:
         """The inverse of :meth:`compress` -> pixels (H, W, 3) uint8, on this codec's device."""
         y_hat = self.decode_latents(data, height, width, position, part_of(report, 0, 1 - SYNTHESIS))
         # 1. Synthesis: latents to pixels.
-        return self.synthesise(y_hat, position, part_of(report, 1 - SYNTHESIS, 1))[:height, :width]
+        return self.synthesise(y_hat, height, width, position, part_of(report, 1 - SYNTHESIS, 1))
 
     def analyse(self, pixels: Tensor, position: int, report: Report = silent) -> Tensor:
         """g_a: pixels (H, W, 3) uint8 -> y (1, H/16, W/16, M) float32, edges repeated to the stride."""
@@ -147,8 +148,8 @@ class Codec:
         bounds = (y.shape[1] // 4, y.shape[2] // 4)
         return sweep(network, [of(y, 4)], whole(bounds), bounds, 1, self.window, self.h_a_halo)
 
-    def synthesise(self, y_hat: Tensor, position: int, report: Report = silent) -> Tensor:
-        """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H', W', 3) uint8."""
+    def synthesise(self, y_hat: Tensor, height: int, width: int, position: int, report: Report = silent) -> Tensor:
+        """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H, W, 3) uint8, without the padding."""
         t = self.t(position).float()
 
         def network(y_hat: Tensor) -> Tensor:
@@ -157,7 +158,8 @@ class Codec:
             return pixels
 
         bounds = (y_hat.shape[1] // 4, y_hat.shape[2] // 4)
-        return sweep(network, [of(y_hat, 4)], whole(bounds), bounds, STRIDE, self.window, self.g_s_halo, report)[0]
+        area, crop = whole(bounds), (height, width)
+        return sweep(network, [of(y_hat, 4)], area, bounds, STRIDE, self.window, self.g_s_halo, report, crop)[0]
 
     def predictor(self, z_symbols: Tensor, position: int) -> Predictor:
         return Predictor(self.networks, self.heads, z_symbols, self.t(position), self.window)

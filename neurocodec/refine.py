@@ -92,8 +92,8 @@ class Refiner:
     def value(self, latents: Latents, pixels: Tensor, position: int) -> float:
         """Bits per pixel + lambda * distortion of what a decoder gets, distortion as a mean over windows."""
         height, width = pixels.shape[:2]
-        data = self.codec.encode_latents(latents.y, latents.z, position)
-        decoded = self.codec.decompress(data, height, width, position)
+        data, y_hat = self.codec.encode_latents(latents.y, latents.z, position)
+        decoded = self.codec.synthesise(y_hat, height, width, position)
         total = 0.0
         for inner, outer in _windows(*latents.z.shape[1:3]):
             pixel_count = _pixels(inner, height, width)

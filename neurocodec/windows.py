@@ -31,22 +31,25 @@ def sweep(
     size: int,
     halo: int,
     report: Report = silent,
+    crop: tuple[int, int] | None = None,
 ) -> Tensor:
     """Apply a network to windows of the sources and put the outputs together.
 
     Areas, size and halo are in units of 64 pixels, within the bounds (h, w) of the picture. The output
-    is that of the area, (1, height * unit, width * unit, C), with the dtype and device that the network returns.
+    is that of the area, (1, height * unit, width * unit, C) or cropped to (1, *crop, C), with the dtype and device
+    that the network returns.
     """
     rows, columns = area
+    height, width = crop or ((rows[1] - rows[0]) * unit, (columns[1] - columns[0]) * unit)
     whole: Tensor | None = None
     windows = list(tiles(area, size))
     for i, inner in enumerate(windows):
         outer = grow(inner, halo, bounds)
         result = network(*(source(outer) for source in sources))
         if whole is None:
-            shape = (1, (rows[1] - rows[0]) * unit, (columns[1] - columns[0]) * unit, result.shape[3])
-            whole = torch.empty(shape, dtype=result.dtype, device=result.device)
-        window(whole, unit, within(inner, area)).copy_(window(result, unit, within(inner, outer)))
+            whole = torch.empty((1, height, width, result.shape[3]), dtype=result.dtype, device=result.device)
+        place = window(whole, unit, within(inner, area))
+        place.copy_(window(result, unit, within(inner, outer))[:, : place.shape[1], : place.shape[2]])
         report((i + 1) / len(windows))
     if whole is None:
         raise ValueError(f"the area {area} is empty")

@@ -25,6 +25,7 @@ from neurocodec.commands.shared import (
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
 from neurocodec.options import force_option
+from neurocodec.targets import Target, parse_size
 
 if TYPE_CHECKING:
     from neurocodec.images import Picture
@@ -35,6 +36,9 @@ class Settings:
     """How pictures are compressed."""
 
     quality: float
+    target: Target | None
+    nearest: bool
+    verify: bool
     model: str
     effort: int
     alpha_quality: int
@@ -52,10 +56,16 @@ class Settings:
     "-q",
     "--quality",
     type=click.FloatRange(1, 100),
-    default=75.0,
-    show_default=True,
-    help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.",
+    help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.  [default: 75]",
 )
+@click.option(
+    "--target-size", metavar="SIZE", help="The best quality in at most this size: 40kB, 1.5MB, 200KiB, 40000."
+)
+@click.option("--target-bpp", type=float, help="The best quality in at most so many bits per pixel.")
+@click.option("--target-msssim", type=float, help="The smallest file with at least this MS-SSIM, 0 to 1.")
+@click.option("--target-psnr", type=float, help="The smallest file with at least this PSNR in dB.")
+@click.option("--nearest", is_flag=True, help="If a target cannot be met, write the nearest there is.")
+@click.option("--verify", is_flag=True, help="Decode what is written and check it.")
 @model_option
 @click.option(
     "--effort",
@@ -78,24 +88,52 @@ class Settings:
 @force_option
 @quiet_option
 @json_option
-def compress(source: str, target: str, frames: bool, force: bool, **chosen: Any) -> None:
+def compress(
+    source: str,
+    target: str,
+    frames: bool,
+    force: bool,
+    quality: float | None,
+    target_size: str | None,
+    target_bpp: float | None,
+    target_msssim: float | None,
+    target_psnr: float | None,
+    **chosen: Any,
+) -> None:
     """Compress the picture IN into the file OUT. Either may be - for standard input or output.
 
     \b
     Example:
       neurocodec compress -q 50 photo.png photo.nc
       neurocodec compress -q 50 --effort 5 photo.png smaller.nc
+      neurocodec compress --target-size 40kB photo.png small.nc
+      neurocodec compress --target-msssim 0.98 --verify photo.png good.nc
       neurocodec compress --strip holiday.jpg holiday.nc
       neurocodec compress --frames animation.gif frames/
     """
-    settings = Settings(**chosen)
-    if math.isnan(settings.quality):
-        raise click.UsageError("the quality is not a number.")
+    wanted = {"size": target_size, "bpp": target_bpp, "msssim": target_msssim, "psnr": target_psnr}
+    settings = Settings(75.0 if quality is None else quality, chosen_target(quality, wanted), **chosen)
     if frames:
         compress_frames(source, target, force, settings)
     else:
         check_target(source, target, force)
         compress_file(source, target, settings)
+
+
+def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | None:
+    """The one target that was asked for, if any. Raises click.UsageError."""
+    asked = {kind: value for kind, value in wanted.items() if value is not None}
+    if quality is not None and math.isnan(quality):
+        raise click.UsageError("the quality is not a number.")
+    if len(asked) + (quality is not None) > 1:
+        names = [f"--target-{kind}" for kind in asked] + (["--quality"] if quality is not None else [])
+        raise click.UsageError(f"{' and '.join(names)} cannot both be met: choose one.")
+    for kind, value in asked.items():
+        try:
+            return Target(kind, parse_size(value) if kind == "size" else value)
+        except ValueError as error:
+            raise click.UsageError(f"--target-{kind}: {error}.") from None
+    return None
 
 
 def compress_file(source: str, target: str, settings: Settings) -> None:
@@ -136,26 +174,38 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     for note in picture.notes:
         tell(f"Note: {name}: {note}", settings.quiet)
     hidden = settings.quiet or not (settings.effort or picture.width * picture.height > BAR_PIXELS)
+    how: dict[str, Any] = {
+        "model": settings.model,
+        "device": settings.device,
+        "effort": settings.effort,
+        "verify": settings.verify,
+    }
+    how["alpha_quality"] = settings.alpha_quality
+    quality, reached = settings.quality, ""
     with progress_bar("refining" if settings.effort else "compressing", hidden) as progress, naming(name):
-        packed = api.compress(
-            picture,
-            settings.quality,
-            settings.model,
-            settings.device,
-            settings.effort,
-            progress,
-            settings.alpha_quality,
-        )
+        if settings.target is None:
+            packed = api.compress(picture, quality, progress=progress, **how)
+        else:
+            fitted = api.compress_to(picture, settings.target, progress=progress, **how)
+            quality, packed = fitted.quality, fitted.data
+            reached = f"quality {quality:g}, {fitted.value:.6g} {settings.target.how.unit}; "
+            if not fitted.met and not settings.nearest:
+                raise NeurocodecError(
+                    f"a {settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "
+                    "(--nearest takes it)."
+                )
     write_target(target, packed)
+    if settings.verify and target != STANDARD and read_source(target) != packed:
+        raise NeurocodecError(f"{target}: what is on the disk is not what was written: the disk is faulty.")
     bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)
     raw = picture.width * picture.height * ((1 if picture.grey else 3) + (picture.alpha is not None))
     if settings.as_json:
         fields = {"in": name, "out": target, "width": picture.width, "height": picture.height}
-        fields |= {"quality": settings.quality, "bytes_in": bytes_in, "bytes": len(packed)}
+        fields |= {"quality": quality, "bytes_in": bytes_in, "bytes": len(packed)}
         print_json(fields | {"bits_per_pixel": bpp, "ratio": raw / len(packed)}, target)
         return
     tell(
-        f"{name}: {picture.width}x{picture.height}, {bytes_in} bytes -> {target}: {len(packed)} bytes, "
+        f"{name}: {picture.width}x{picture.height}, {bytes_in} bytes -> {target}: {reached}{len(packed)} bytes, "
         f"{bpp:.3f} bpp, {raw / len(packed):.1f} times smaller than its pixels",
         settings.quiet,
     )

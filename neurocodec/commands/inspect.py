@@ -1,4 +1,4 @@
-"""`neurocodec info` and `neurocodec models`: what there is to know without decoding."""
+"""`neurocodec info`, `verify` and `models`: what there is to know, most of it without decoding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import json
 
 import click
 
-from neurocodec.commands.shared import json_option, naming
+from neurocodec.commands.shared import (
+    device_option,
+    json_option,
+    max_pixels_option,
+    naming,
+    private_option,
+    quiet_option,
+)
+from neurocodec.errors import NeurocodecError
 from neurocodec.files import read_source
 
 
@@ -31,6 +39,52 @@ def info(source: str, as_json: bool) -> None:
         return
     for key, value in fields.items():
         click.echo(f"{key.replace('_', ' '):>15}: {round(value, 4) if isinstance(value, float) else value}")
+
+
+@click.command()
+@click.argument("sources", metavar="FILES...", nargs=-1, required=True)
+@click.option("--deep", is_flag=True, help="Decode them too, which takes as long as decompressing them.")
+@private_option
+@device_option
+@max_pixels_option
+@quiet_option
+@json_option
+def verify(
+    sources: tuple[str, ...],
+    deep: bool,
+    model: str | None,
+    device: str,
+    max_pixels: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Check that FILES are whole: checksum and structure, and with --deep that they decode.
+
+    \b
+    Example:
+      neurocodec verify *.nc
+      neurocodec verify --deep photo.nc
+    """
+    from neurocodec import api, container
+
+    bad = 0
+    for source in sources:
+        sentence = None
+        try:
+            data = read_source(source)
+            if deep:
+                api.decompress(data, model, device, max_pixels)
+            else:
+                container.unpack(data, max_pixels)
+        except NeurocodecError as error:
+            sentence = str(error).removeprefix(f"{source}: ")
+            bad += 1
+        if as_json:
+            click.echo(json.dumps({"file": source, "whole": sentence is None, "error": sentence}))
+        elif sentence is not None or not quiet:
+            click.echo(f"{source}: {sentence or 'whole'}", err=sentence is not None)
+    if bad:
+        raise NeurocodecError(f"{bad} of {len(sources)} files are not whole.")
 
 
 @click.command()

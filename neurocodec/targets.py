@@ -1,0 +1,123 @@
+"""The quality whose file has a wanted size, or a wanted fidelity, with few trials.
+
+Size, PSNR and MS-SSIM all rise with quality, smoothly but for the noise of rounding. So the crossing is
+bracketed, and the next trial is where a straight line between the brackets crosses, by the Illinois
+variant of the false position method (Dowell and Jarratt 1971), which halves an end that does not move.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOWEST, HIGHEST, START = 100, 10000, 5000  # qualities in hundredths
+UNITS = {"": 1, "k": 1000, "m": 10**6, "ki": 1024, "mi": 1 << 20}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be asked for: how it is measured, and on which scale it rises about evenly."""
+
+    unit: str
+    at_most: bool  # a limit for sizes, a floor for fidelities
+    scale: Callable[[float], float]
+    slope: float  # on the scale, per hundredth of quality: for the first step only
+    tolerance: float  # on the scale: near enough on the good side
+
+
+def _decibels(similarity: float) -> float:
+    return -10 * math.log10(max(1 - similarity, 1e-9))
+
+
+KINDS = {
+    "size": Kind("bytes", True, lambda v: math.log2(max(v, 1)), 0.0006, 0.004),
+    "bpp": Kind("bpp", True, lambda v: math.log2(max(v, 1e-9)), 0.0006, 0.004),
+    "psnr": Kind("dB PSNR", False, lambda v: min(v, 99.0), 0.0016, 0.02),
+    "msssim": Kind("MS-SSIM", False, _decibels, 0.0016, 0.02),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A wanted size or fidelity; `kind` is a key of KINDS."""
+
+    kind: str
+    value: float
+
+    def __post_init__(self) -> None:
+        highest = 1.0 if self.kind == "msssim" else math.inf
+        if not 0 < self.value < highest:
+            raise ValueError(f"{self.value:g} is not above 0" + (" and below 1" if highest == 1 else " and finite"))
+
+    @property
+    def how(self) -> Kind:
+        return KINDS[self.kind]
+
+    def met_by(self, value: float) -> bool:
+        return value <= self.value if self.how.at_most else value >= self.value
+
+    def __str__(self) -> str:
+        return f"{self.how.unit} of {'at most' if self.how.at_most else 'at least'} {self.value:g}"
+
+
+@dataclass
+class _End:
+    """A tried quality, and how far its value is from the wanted one, on the scale."""
+
+    quality: int
+    off: float
+
+
+def search(measure: Callable[[int], float], target: Target) -> tuple[int, bool]:
+    """The best quality in hundredths that meets a target, or the nearest if none does -> it, and whether it does.
+
+    Best is the highest for a size and the lowest for a fidelity, within the tolerance of the kind.
+    measure gives the size or fidelity at a quality; it is called once for each.
+    """
+    how, wanted = target.how, target.how.scale(target.value)
+    ends: dict[bool, _End] = {}  # by whether they lie below the crossing: the nearest one on each side
+    quality, step, last = START, 0.0, None
+    while True:
+        value = measure(quality)
+        met, off = target.met_by(value), how.scale(value) - wanted
+        low = met == how.at_most
+        if met and abs(off) <= how.tolerance:
+            return quality, True
+        before = ends.get(low)
+        ends[low] = _End(quality, off)
+        if low in ends and (not low) in ends:
+            if ends[False].quality - ends[True].quality <= 1:
+                return ends[how.at_most].quality, True
+            if last == low:  # twice on the same side: pull the line over to it
+                ends[not low].off /= 2
+            quality = _crossing(ends[True], ends[False])
+        else:
+            if quality == (HIGHEST if low else LOWEST):
+                return quality, met
+            # One side only: along the slope as far as it is known, and further each time.
+            slope = how.slope
+            if before is not None and (off - before.off) / (quality - before.quality) > 0:
+                slope = (off - before.off) / (quality - before.quality)
+            step = max(1.2 * abs(off) / slope, 2 * abs(step), 50)
+            quality = round(min(max(quality + (step if low else -step), LOWEST), HIGHEST))
+        last = low
+
+
+def _crossing(below: _End, above: _End) -> int:
+    """Where the line between two ends crosses, strictly between them."""
+    rise, width = above.off - below.off, above.quality - below.quality
+    share = -below.off / rise if rise > 0 else 0.5
+    return min(max(below.quality + round(share * width), below.quality + 1), above.quality - 1)
+
+
+def parse_size(text: str) -> int:
+    """ "40kB", "1.5 MB", "200 KiB" or "40000" -> bytes. Raises ValueError."""
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(|k|m|ki|mi)b?\s*", text.lower())
+    if not found:
+        raise ValueError(f"{text!r} is not a size: use 40000, 40kB, 1.5MB or 200KiB")
+    size = int(float(found[1]) * UNITS[found[2]])
+    if size < 1:
+        raise ValueError(f"{text!r} is less than a byte")
+    return size
