@@ -1,15 +1,17 @@
-"""`neurocodec compress`: a picture into a file, or its frames into a folder."""
+"""`neurocodec compress`: a picture into a file, or its frames or a tree of pictures into a folder."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurocodec.commands.batch import Many, Outcome, find_jobs, run, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     device_option,
@@ -88,11 +90,15 @@ class Settings:
 @force_option
 @quiet_option
 @json_option
+@workers_option
 def compress(
     source: str,
     target: str,
     frames: bool,
     force: bool,
+    recursive: bool,
+    workers: int | None,
+    skip_existing: bool,
     quality: float | None,
     target_size: str | None,
     target_bpp: float | None,
@@ -100,7 +106,9 @@ def compress(
     target_psnr: float | None,
     **chosen: Any,
 ) -> None:
-    """Compress the picture IN into the file OUT. Either may be - for standard input or output.
+    """Compress the picture IN into the file OUT, or all pictures of the folder IN into the folder OUT.
+
+    IN and OUT may be - for standard input and output.
 
     \b
     Example:
@@ -110,14 +118,23 @@ def compress(
       neurocodec compress --target-msssim 0.98 --verify photo.png good.nc
       neurocodec compress --strip holiday.jpg holiday.nc
       neurocodec compress --frames animation.gif frames/
+      neurocodec compress -r --skip-existing photos/ smaller/
     """
     wanted = {"size": target_size, "bpp": target_bpp, "msssim": target_msssim, "psnr": target_psnr}
     settings = Settings(75.0 if quality is None else quality, chosen_target(quality, wanted), **chosen)
     if frames:
         compress_frames(source, target, force, settings)
+    elif Path(source).is_dir():
+        check_folder(target)
+        from PIL import Image
+
+        Image.init()
+        readable = {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
+        jobs = find_jobs(Path(source), Path(target), readable, ".nc", recursive)
+        work = partial(compress_file, force=force, settings=replace(settings, quiet=True))
+        run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
     else:
-        check_target(source, target, force)
-        compress_file(source, target, settings)
+        report(compress_file(source, target, force, settings), source, target, settings)
 
 
 def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | None:
@@ -136,14 +153,15 @@ def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | Non
     return None
 
 
-def compress_file(source: str, target: str, settings: Settings) -> None:
+def compress_file(source: str, target: str, force: bool, settings: Settings) -> Outcome:
     """One picture into one file."""
+    check_target(source, target, force)
     data = read_source(source)
     from neurocodec import images
 
     with naming(source):
         picture = images.read(data, settings.max_pixels)
-    compress_picture(picture, source, target, len(data), settings)
+    return compress_picture(picture, source, target, len(data), settings)
 
 
 def compress_frames(source: str, target: str, force: bool, settings: Settings) -> None:
@@ -155,9 +173,9 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     from neurocodec import images
 
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
-        frame = str(Path(target) / f"{i:03}.nc")
+        frame, name = str(Path(target) / f"{i:03}.nc"), f"{source}, frame {i}"
         check_target(source, frame, force)
-        compress_picture(picture, f"{source}, frame {i}", frame, len(data), settings)
+        report(compress_picture(picture, name, frame, len(data), settings), name, frame, settings)
 
 
 def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:
@@ -165,22 +183,25 @@ def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:
         yield from pictures
 
 
-def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, settings: Settings) -> None:
-    """A picture that is read into a file, with a line on what came of it."""
+def report(outcome: Outcome, name: str, target: str, settings: Settings) -> None:
+    """Tell what came of a picture."""
+    for note in outcome.notes:
+        tell(f"Note: {name}: {note}", settings.quiet)
+    if settings.as_json:
+        print_json(outcome.fields, target)
+    else:
+        tell(outcome.line, settings.quiet)
+
+
+def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, settings: Settings) -> Outcome:
+    """A picture that is read into a file."""
     from neurocodec import api, images, metrics
 
     if settings.strip:
         picture = images.stripped(picture)
-    for note in picture.notes:
-        tell(f"Note: {name}: {note}", settings.quiet)
     hidden = settings.quiet or not (settings.effort or picture.width * picture.height > BAR_PIXELS)
-    how: dict[str, Any] = {
-        "model": settings.model,
-        "device": settings.device,
-        "effort": settings.effort,
-        "verify": settings.verify,
-    }
-    how["alpha_quality"] = settings.alpha_quality
+    how: dict[str, Any] = {"model": settings.model, "device": settings.device, "effort": settings.effort}
+    how |= {"alpha_quality": settings.alpha_quality, "verify": settings.verify}
     quality, reached = settings.quality, ""
     with progress_bar("refining" if settings.effort else "compressing", hidden) as progress, naming(name):
         if settings.target is None:
@@ -199,13 +220,10 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
         raise NeurocodecError(f"{target}: what is on the disk is not what was written: the disk is faulty.")
     bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)
     raw = picture.width * picture.height * ((1 if picture.grey else 3) + (picture.alpha is not None))
-    if settings.as_json:
-        fields = {"in": name, "out": target, "width": picture.width, "height": picture.height}
-        fields |= {"quality": quality, "bytes_in": bytes_in, "bytes": len(packed)}
-        print_json(fields | {"bits_per_pixel": bpp, "ratio": raw / len(packed)}, target)
-        return
-    tell(
+    fields = {"in": name, "out": target, "width": picture.width, "height": picture.height, "quality": quality}
+    fields |= {"bytes_in": bytes_in, "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
+    line = (
         f"{name}: {picture.width}x{picture.height}, {bytes_in} bytes -> {target}: {reached}{len(packed)} bytes, "
-        f"{bpp:.3f} bpp, {raw / len(packed):.1f} times smaller than its pixels",
-        settings.quiet,
+        f"{bpp:.3f} bpp, {raw / len(packed):.1f} times smaller than its pixels"
     )
+    return Outcome(line, fields, picture.notes)

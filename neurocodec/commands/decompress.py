@@ -1,11 +1,15 @@
-"""`neurocodec decompress`: a file back into a picture."""
+"""`neurocodec decompress`: a file back into a picture, or a folder of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from neurocodec.commands.batch import Many, Outcome, find_jobs, run, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     device_option,
@@ -18,8 +22,22 @@ from neurocodec.commands.shared import (
     quiet_option,
     tell,
 )
-from neurocodec.files import STANDARD, check_target, read_source, write_target
+from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
 from neurocodec.options import force_option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files are decompressed."""
+
+    extension: str | None
+    colour: tuple[int, int, int] | None
+    model: str | None
+    device: str
+    max_pixels: int
+    force: bool
+    quiet: bool
+    as_json: bool
 
 
 @click.command()
@@ -37,29 +55,49 @@ from neurocodec.options import force_option
 @force_option
 @quiet_option
 @json_option
+@workers_option
 def decompress(
     source: str,
     target: str,
-    model: str | None,
     form: str | None,
     background: str | None,
-    device: str,
-    max_pixels: int,
-    force: bool,
-    quiet: bool,
-    as_json: bool,
+    recursive: bool,
+    workers: int | None,
+    skip_existing: bool,
+    **chosen: Any,
 ) -> None:
-    """Decompress the file IN into the picture OUT, in the format of OUT's extension.
+    """Decompress the file IN into the picture OUT, in the format of OUT's extension, or all .nc files of the
+    folder IN into the folder OUT, as PNG or in the format of --format.
 
     \b
     Example:
       neurocodec decompress photo.nc photo.png
       neurocodec decompress photo.nc - > photo.png
       neurocodec decompress --background white logo.nc logo.jpg
+      neurocodec decompress -r --format webp smaller/ photos/
     """
-    check_target(source, target, force)
-    extension = f".{form.lstrip('.')}" if form else (".png" if target == STANDARD else Path(target).suffix)
+    extension = f".{form.lstrip('.')}" if form else None
     colour = _colour(background) if background is not None else None
+    settings = Settings(extension, colour, **chosen)
+    if Path(source).is_dir():
+        check_folder(target)
+        jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive)
+        work = partial(decompress_file, settings=replace(settings, quiet=True))
+        run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
+        return
+    outcome = decompress_file(source, target, settings)
+    for note in outcome.notes:
+        tell(f"Note: {target}: {note}", settings.quiet)
+    if settings.as_json:
+        print_json(outcome.fields, target)
+    else:
+        tell(outcome.line, settings.quiet)
+
+
+def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
+    """One file into one picture."""
+    check_target(source, target, settings.force)
+    extension = settings.extension or (".png" if target == STANDARD else Path(target).suffix)
     from neurocodec import images
 
     images.check_extension(extension)
@@ -68,21 +106,18 @@ def decompress(
 
     with naming(source):
         fields = api.info(data)
-        hidden = quiet or fields.width * fields.height < BAR_PIXELS
+        hidden = settings.quiet or fields.width * fields.height < BAR_PIXELS
         with progress_bar("decompressing", hidden) as progress:
-            picture = api.decompress(data, model, device, max_pixels, progress)
-    if colour is not None:
-        picture = images.laid_on(picture, colour)
+            picture = api.decompress(data, settings.model, settings.device, settings.max_pixels, progress)
+    if settings.colour is not None:
+        picture = images.laid_on(picture, settings.colour)
     with naming(target):
         encoded, notes = images.write(picture, extension)
-    for note in notes:
-        tell(f"Note: {target}: {note}", quiet)
     write_target(target, encoded)
-    if as_json:
-        found = {"in": source, "out": target, "width": picture.width, "height": picture.height}
-        print_json(found | {"bytes_in": len(data), "bytes": len(encoded)}, target)
-    else:
-        tell(f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes", quiet)
+    found = {"in": source, "out": target, "width": picture.width, "height": picture.height}
+    found |= {"bytes_in": len(data), "bytes": len(encoded)}
+    line = f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes"
+    return Outcome(line, found, tuple(notes))
 
 
 def _colour(name: str) -> tuple[int, int, int]:

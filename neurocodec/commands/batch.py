@@ -1,0 +1,196 @@
+"""Many files: a tree of pictures mirrored into another folder, by several workers.
+
+A bad file is one line in the summary, and the rest goes on. Every worker is a process that loads the
+model once; all write beside their targets and rename, so that no stop leaves half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from neurocodec.commands.shared import tell
+from neurocodec.errors import NeurocodecError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file."""
+
+    line: str  # for people
+    fields: dict[str, Any]  # for --json
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to make another of."""
+
+    source: str
+    target: str
+    bytes_in: int
+
+
+@dataclass(frozen=True)
+class Many:
+    """How the files of a folder are done."""
+
+    recursive: bool
+    workers: int | None
+    skip_existing: bool
+
+
+@dataclass
+class Summary:
+    """What came of all."""
+
+    done: int = 0
+    skipped: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+Work = Callable[[str, str], Outcome]  # source, target; picklable
+
+
+def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that take folders."""
+    for option in (
+        click.option("-r", "--recursive", is_flag=True, help="Of a folder: its folders too, mirrored in OUT."),
+        click.option(
+            "-j",
+            "--workers",
+            type=click.IntRange(min=1),
+            default=None,
+            help="Of a folder: so many processes.  [default: one for each core]",
+        ),
+        click.option("--skip-existing", is_flag=True, help="Of a folder: pass over files that are there already."),
+    ):
+        function = option(function)
+    return function
+
+
+def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
+    """The files of a folder with one of the extensions, and what they become: the same name with another suffix.
+
+    Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc.
+    """
+    found = sorted(p for p in (source.rglob("*") if recursive else source.iterdir()) if p.suffix.lower() in extensions)
+    inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
+    stems = Counter(p.with_suffix("") for p in inside)
+    jobs = []
+    for path in inside:
+        name = path.with_suffix(suffix) if stems[path.with_suffix("")] == 1 else path.with_name(path.name + suffix)
+        jobs.append(Job(str(source / path), str(target / name), (source / path).stat().st_size))
+    return jobs
+
+
+def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:
+    """Do all jobs, tell what came of each and of all. Raises NeurocodecError if any failed, or there are none."""
+    if not jobs:
+        raise NeurocodecError("there is no picture in the folder" + ("." if how.recursive else " (-r looks deeper)."))
+    summary = Summary()
+    todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
+    summary.skipped = len(jobs) - len(todo)
+    for folder in sorted({Path(job.target).parent for job in todo}):
+        folder.mkdir(parents=True, exist_ok=True)
+    count = max(1, min(how.workers or os.cpu_count() or 1, len(todo)))
+    with bar(todo, quiet) as advance:
+        for job, result in alone(todo, work) if count == 1 else pooled(todo, work, count):
+            advance(job)
+            if isinstance(result, NeurocodecError):
+                summary.failed[job.source] = str(result).removeprefix(f"{job.source}: ")
+                tell(f"Error: {job.source}: {summary.failed[job.source]}", False)
+                continue
+            summary.done += 1
+            summary.bytes_in += job.bytes_in
+            summary.bytes_out += Path(job.target).stat().st_size
+            for note in result.notes:
+                tell(f"Note: {job.source}: {note}", quiet)
+            if as_json:
+                click.echo(json.dumps(result.fields))
+            else:
+                tell(result.line, quiet)
+    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
+    tell(
+        f"{summary.done} of {len(jobs)} files{skipped}: {summary.bytes_in} bytes -> {summary.bytes_out} bytes",
+        quiet or as_json,
+    )
+    if summary.failed:
+        raise NeurocodecError(f"{len(summary.failed)} of {len(jobs)} files failed; the others are done.")
+
+
+def alone(jobs: list[Job], work: Work) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
+    """The jobs, one after the other in this process."""
+    for job in jobs:
+        yield job, attempt(work, job)
+
+
+def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
+    try:
+        return work(job.source, job.target)
+    except NeurocodecError as error:
+        return error
+    except MemoryError:
+        return NeurocodecError("not enough memory for this picture; fewer --workers need less.")
+
+
+def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
+    """The jobs by several processes, in the order in which they end."""
+    threads = max(1, (os.cpu_count() or 1) // count)
+    # Spawned, not forked: torch's threads do not survive a fork.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker, (threads,))
+    try:
+        # The largest first, so that the last worker is not left with it.
+        order = sorted(jobs, key=lambda job: -job.bytes_in)
+        futures = {pool.submit(attempt, work, job): job for job in order}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise NeurocodecError(
+            "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
+        ) from None
+    except KeyboardInterrupt:
+        tell("Stopping: the pictures in work are finished first.", False)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def start_worker(threads: int) -> None:
+    """What each process does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and lets pictures in work be finished
+    signal.signal(signal.SIGTERM, leave)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Unwind, so that files half written are removed."""
+    sys.exit(128 + number)
+
+
+@contextmanager
+def bar(jobs: list[Job], quiet: bool) -> Iterator[Callable[[Job], None]]:
+    """A bar with the time left, by bytes read, where standard error is a terminal."""
+    if quiet or not jobs or not sys.stderr.isatty():
+        yield lambda job: None
+        return
+    with click.progressbar(length=sum(job.bytes_in for job in jobs), file=sys.stderr) as shown:
+        yield lambda job: shown.update(job.bytes_in)

@@ -1,0 +1,112 @@
+"""Many files: mirrored trees, bad files among good ones, and stops in the middle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from neurocodec.cli import main
+from tests.drawing import draw
+from tests.golden.make import TINY
+
+MODEL = ["--model", str(TINY)]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five pictures in three folders, two of which share a name, a text, and one that is cut off."""
+    folder = tmp_path / "photos"
+    (folder / "a" / "b").mkdir(parents=True)
+    for i, name in enumerate(("one.png", "same.png", "a/two.jpg", "a/b/three.webp", "same.bmp")):
+        Image.fromarray(draw("shapes", 60 + i, 70, seed=i)).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture, and not meant to be one")
+    (folder / "a" / "bad.png").write_bytes((folder / "one.png").read_bytes()[:200])
+    return folder
+
+
+def test_a_tree_is_mirrored_and_a_bad_file_is_only_a_line(photos: Path, tmp_path: Path) -> None:
+    result = run("compress", "-r", "-j", "1", photos, tmp_path / "out", *MODEL)
+    assert result.exit_code == 1
+    wanted = ["a/b/three.nc", "a/two.nc", "one.nc", "same.bmp.nc", "same.png.nc"]
+    assert files(tmp_path / "out") == wanted
+    assert "bad.png" in result.stderr
+    assert "1 of 6 files failed" in result.stderr
+    assert "Traceback" not in result.stderr
+
+    result = run("compress", "-r", "-j", "1", photos, tmp_path / "out", *MODEL)
+    assert "6 of 6 files failed" in result.stderr  # nothing is overwritten
+    (photos / "a" / "bad.png").unlink()
+    result = run("compress", "-r", "-j", "1", "--skip-existing", photos, tmp_path / "out", *MODEL)
+    assert (result.exit_code, "5 skipped" in result.stderr) == (0, True)
+
+    result = run("decompress", "-r", "-j", "1", tmp_path / "out", tmp_path / "back", *MODEL)
+    assert result.exit_code == 0
+    assert files(tmp_path / "back") == [name.replace(".nc", ".png") for name in wanted]
+    with Image.open(tmp_path / "back" / "a" / "two.png") as image:
+        assert image.size == (70, 62)
+
+
+def test_without_recursion_only_the_folder_itself(photos: Path, tmp_path: Path) -> None:
+    assert run("compress", "-j", "1", photos, tmp_path / "out", *MODEL).exit_code == 0
+    assert files(tmp_path / "out") == ["one.nc", "same.bmp.nc", "same.png.nc"]
+
+
+def test_workers_write_what_one_process_writes(photos: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run("compress", "-r", "-j", "1", photos, one, *MODEL, "--json").exit_code == 1
+    command = [sys.executable, "-m", "neurocodec", "compress", "-r", "-j", "2", str(photos), str(two), *MODEL, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 1
+    assert "bad.png" in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(line["width"] for line in lines) == [70] * 5
+    assert files(one) == files(two)
+    for name in files(one):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for i in range(40):
+        Image.fromarray(draw("noise", 300, 300, seed=i)).save(photos / f"{i:02}.png")
+    command = [sys.executable, "-m", "neurocodec", "compress", "-j", "2", str(photos), str(out), *MODEL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 100
+        while len(files(out)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    made = files(out)
+    assert 2 <= len(made) < 40
+    assert all(name.endswith(".nc") and not name.startswith(".") for name in made)
+    assert run("verify", "--deep", *MODEL, *(out / name for name in made)).exit_code == 0
+    rest = run("compress", "-j", "1", "--skip-existing", photos, out, *MODEL)
+    assert rest.exit_code == 0
+    assert len(files(out)) == 40
+
+
+def test_folders_that_are_none(photos: Path, tmp_path: Path) -> None:
+    result = run("compress", photos, photos / "one.png", *MODEL)
+    assert (result.exit_code, "is a file: name a folder" in result.stderr) == (1, True)
+    (tmp_path / "empty").mkdir()
+    result = run("compress", tmp_path / "empty", tmp_path / "out", *MODEL)
+    assert (result.exit_code, "no picture" in result.stderr) == (1, True)
