@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -84,9 +85,11 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """A Pillow image of a file's bytes, within the limit; what Pillow raises within is an ImageError."""
     previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit below is ours
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            check_size(image, max_pixels)
-            yield image
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that costs no pixels; what it costs, notes say
+            with Image.open(io.BytesIO(data)) as image:
+                check_size(image, max_pixels)
+                yield image
     except UnidentifiedImageError:
         raise ImageError("not a picture in a format that Pillow reads.") from None
     except (ImageError, MemoryError):

@@ -53,7 +53,7 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
         warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF; the picture is whole all the same
         try:
             orientation = int(image.getexif().get(Base.Orientation, 1))
-            exif = _exif_of(image)
+            exif = upright(_exif_of(image))
         except Exception:  # Pillow's parser raises anything for damaged data
             orientation, exif = 1, b""
             notes.append("its EXIF data are damaged and not kept.")
@@ -65,7 +65,7 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
             notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {LIMIT}.")
             kept[name] = b""
     xmp = _XMP_ORIENTATION.sub(b"", kept["XMP"])
-    return Metadata(kept["ICC profile"], upright(kept["EXIF"]), xmp), orientation if 1 <= orientation <= 8 else 1, notes
+    return Metadata(kept["ICC profile"], kept["EXIF"], xmp), orientation if 1 <= orientation <= 8 else 1, notes
 
 
 def _exif_of(image: Image.Image) -> bytes:
@@ -90,18 +90,20 @@ def _xmp_of(image: Image.Image) -> bytes:
 
 
 def upright(exif: bytes) -> bytes:
-    """EXIF whose orientation, where it has one, says that nothing is to be turned."""
-    try:
-        order = {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
-        (start,) = struct.unpack_from(f"{order}I", exif, 4)
-        (entries,) = struct.unpack_from(f"{order}H", exif, start)
-        for at in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", exif, at)
-            if tag == Base.Orientation:
-                value = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *((1, 0) if kind == 3 else (1,)))
-                return exif[: at + 8] + value + exif[at + 12 :]
-    except (KeyError, struct.error):
-        return exif  # none, or not in a form that anything could read an orientation from
+    """EXIF whose orientation, where it has one, says that nothing is to be turned.
+
+    Raises KeyError or struct.error for bytes that hold no directory of tags.
+    """
+    if not exif:
+        return exif
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    (entries,) = struct.unpack_from(f"{order}H", exif, start)
+    for at in range(start + 2, start + 2 + 12 * entries, 12):
+        tag, kind = struct.unpack_from(f"{order}HH8x", exif, at)
+        if tag == Base.Orientation:
+            value = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *((1, 0) if kind == 3 else (1,)))
+            return exif[: at + 8] + value + exif[at + 12 :]
     return exif
 
 

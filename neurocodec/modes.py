@@ -39,7 +39,9 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
         raise ImageError(f"pictures of mode {mode} are not supported: convert it to 8-bit RGB or grey.")
     if mode in ("I", "F") or mode.startswith("I;"):
         values, note = _narrow(image, deep)
-        return _with_profile(_three(values), True, None, icc, [note] if note else [])
+        hidden = image.info.get("transparency")  # one value that is not seen
+        shown = np.where(np.asarray(image) == hidden, 0, 255).astype(np.uint8) if isinstance(hidden, int) else None
+        return _with_profile(_three(values), True, shown, icc, [note] if note else [])
     if deep > 8:
         notes.append(f"its {deep} bits a channel are reduced to 8.")
     if mode in ("CMYK", "LAB", "YCbCr", "HSV"):

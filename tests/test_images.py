@@ -269,8 +269,17 @@ def test_profiles_that_do_not_fit_are_left_out_with_a_note() -> None:
 
 
 def test_damaged_exif_costs_only_the_exif() -> None:
-    data = encode(Image.fromarray(draw("shapes", 9, 9)), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
-    assert read(data).width == 9
+    for damaged in (b"II*\0\xff\xff\xff\x7f", b"junk", b"MM\0*\0\0\0", b"II*\0\x08\0\0\0\x09\0"):
+        picture = read(encode(Image.fromarray(draw("shapes", 9, 9)), "JPEG", exif=b"Exif\0\0" + damaged))
+        assert (picture.width, picture.metadata.exif) == (9, b"")
+        assert any("EXIF data are damaged" in note for note in picture.notes)
+
+
+def test_one_transparent_grey_of_sixteen_bits() -> None:
+    values = np.array([[0, 300, 65535]], np.uint16)
+    alpha = read(encode(Image.fromarray(values), "PNG", transparency=300)).alpha
+    assert alpha is not None
+    assert alpha.tolist() == [[255, 0, 255]]
 
 
 def test_strip_drops_all_and_keeps_the_looks() -> None:
