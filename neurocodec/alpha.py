@@ -82,6 +82,15 @@ def reduce_levels(alpha: Channel, quality: int) -> Channel:
     return reduced
 
 
+def reduce(alpha: Channel, scale: int) -> Channel:
+    """Means of scale x scale (H, W) -> (H / scale, W / scale), sides rounded up; edges are repeated."""
+    height, width = alpha.shape
+    padded = np.pad(alpha, ((0, -height % scale), (0, -width % scale)), mode="edge")
+    tiles = padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
+    means: Channel = tiles.mean((1, 3), dtype=np.float32).round().astype(np.uint8)
+    return means
+
+
 def fill_hidden(pixels: NDArray[np.uint8], alpha: Channel) -> NDArray[np.uint8]:
     """pixels (H, W, 3) with smooth colours where alpha is 0: nobody sees them, and they cost the fewest bits."""
     if alpha.all():

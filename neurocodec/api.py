@@ -1,28 +1,36 @@
 """The library: compress(picture) -> bytes, decompress(bytes) -> picture, info(bytes) -> fields.
 
-Errors are those of ``neurocodec.errors``; nothing here prints, and nothing touches a file.
+Errors are those of ``neurocodec.errors``; nothing here prints, and nothing writes a file.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from neurocodec import container, weights
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.encoding import Encoding, decode
 from neurocodec.errors import ImageError, NeurocodecError, WeightsError
-from neurocodec.images import Picture
+from neurocodec.files import read_source
+from neurocodec.images import Picture, from_pillow, read
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 from neurocodec.refine import EFFORT_STEPS
 from neurocodec.targets import Target, search
 from neurocodec.windows import Report, silent
 
 DEFAULT_QUALITY = 75.0
+SCALES = (1, 2, 4, 8)
+
+Source = bytes | str | os.PathLike[str] | IO[bytes]  # of a file: its bytes, its path, or it, open for reading
+Pictures = Picture | NDArray[np.uint8] | Image.Image | Source
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Fitted:
 
 
 def compress(
-    picture: Picture | NDArray[np.uint8],
+    picture: Pictures,
     quality: float = DEFAULT_QUALITY,
     model: str = weights.DEFAULT_MODEL,
     device: str = "auto",
@@ -67,8 +75,9 @@ def compress(
 ) -> bytes:
     """A picture as the bytes of a .nc file.
 
-    picture: a :class:`Picture`, or an array (H, W, 3), (H, W, 4) with alpha, or (H, W) of uint8. quality: 1 to 100, in
-    hundredths. model: the name of a shipped model, or the path of a .safetensors file.
+    picture: a :class:`Picture`, an array (H, W, 3), (H, W, 4) with alpha, or (H, W) of uint8, a Pillow image, or an
+    image file (its bytes, path or open file). quality: 1 to 100, in hundredths. model: the name of a shipped
+    model, or the path of a .safetensors file.
     device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
     takes some hundred times as long and saves bytes. progress is called with the share done, 0 to 1.
     alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency. verify: decode the
@@ -81,7 +90,7 @@ def compress(
 
 
 def compress_to(
-    picture: Picture | NDArray[np.uint8],
+    picture: Pictures,
     target: Target,
     model: str = weights.DEFAULT_MODEL,
     device: str = "auto",
@@ -112,36 +121,37 @@ def compress_to(
     return Fitted(data, hundredths / QUALITY_STEPS, values[hundredths], met)
 
 
-def _encoding(
-    picture: Picture | NDArray[np.uint8], model: str, device: str, effort: int, alpha_quality: int
-) -> Encoding:
+def _encoding(picture: Pictures, model: str, device: str, effort: int, alpha_quality: int) -> Encoding:
     if not 0 <= effort < len(EFFORT_STEPS):
         raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not 0 <= alpha_quality <= 100:
         raise ValueError(f"alpha quality {alpha_quality} is outside 0 to 100")
-    if not isinstance(picture, Picture):
-        picture = as_picture(picture)
-    return Encoding(picture, weights.load(model, torch_device(device)), alpha_quality)
+    return Encoding(as_picture(picture), weights.load(model, torch_device(device)), alpha_quality)
 
 
 def decompress(
-    data: bytes,
+    data: Source,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Report | None = None,
+    scale: int = 1,
 ) -> Picture:
-    """The picture in the bytes of a .nc file.
+    """The picture in a .nc file: its bytes, path or open file.
 
-    model: only for files made with a private model, the path of its .safetensors file.
-    Raises FormatError for damaged bytes or more than max_pixels pixels, WeightsError.
+    model: only for files made with a private model, the path of its .safetensors file. scale: 2, 4 or 8 give
+    a half, a quarter or an eighth, sides rounded up.
+    Raises FormatError for damaged bytes or more than max_pixels pixels, WeightsError, ValueError.
     """
-    c = container.unpack(data, max_pixels)
-    return decode(c, _model_of(c, model, torch_device(device)), progress or silent)
+    if scale not in SCALES:
+        raise ValueError(f"scale {scale} is not one of {', '.join(map(str, SCALES))}")
+    c = container.unpack(bytes_of(data), max_pixels)
+    return decode(c, _model_of(c, model, torch_device(device)), progress or silent, scale)
 
 
-def info(data: bytes) -> Info:
-    """The fields of a .nc file, after all its checks. Needs no model."""
+def info(data: Source) -> Info:
+    """The fields of a .nc file (its bytes, path or open file), after all its checks. Needs no model."""
+    data = bytes_of(data)
     c = container.unpack(data, max_pixels=container.SIDE_LIMIT**2)
     names = {m.id: m.name for m in weights.MODELS}
     private = f"private, SHA-256 {c.fingerprint.hex()}..."
@@ -163,19 +173,37 @@ def info(data: bytes) -> Info:
     )
 
 
-def as_picture(array: NDArray[np.uint8]) -> Picture:
-    """A picture of an array (H, W, 3), (H, W, 4) or (H, W) of uint8. Raises ImageError for any other."""
-    wanted = "an array (H, W, 3), (H, W, 4) or (H, W) of uint8 is needed"
-    if not isinstance(array, np.ndarray):
-        raise ImageError(f"{wanted}, not a {type(array).__name__}.")
-    shape: tuple[int, ...] = array.shape
-    if array.dtype != np.uint8 or array.size == 0 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
-        raise ImageError(f"{wanted}, not {shape} of {array.dtype}.")
-    if array.ndim == 2:
-        return Picture(np.repeat(array[:, :, None], 3, axis=2), grey=True)
+def as_picture(given: Pictures) -> Picture:
+    """A picture of whatever :func:`compress` takes. Raises ImageError."""
+    if isinstance(given, Picture):
+        return given
+    if isinstance(given, Image.Image):
+        return from_pillow(given)
+    if not isinstance(given, np.ndarray):
+        return read(bytes_of(given), DEFAULT_MAX_PIXELS)
+    shape: tuple[int, ...] = given.shape
+    if given.dtype != np.uint8 or given.size == 0 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+        raise ImageError(
+            f"an array (H, W, 3), (H, W, 4) or (H, W) of uint8 is needed, not one of shape {shape} and {given.dtype}."
+        )
+    if given.ndim == 2:
+        return Picture(np.repeat(given[:, :, None], 3, axis=2), grey=True)
     if shape[-1] == 4:
-        return Picture(np.ascontiguousarray(array[:, :, :3]), alpha=np.ascontiguousarray(array[:, :, 3]))
-    return Picture(np.ascontiguousarray(array))
+        return Picture(np.ascontiguousarray(given[:, :, :3]), alpha=np.ascontiguousarray(given[:, :, 3]))
+    return Picture(np.ascontiguousarray(given))
+
+
+def bytes_of(source: Source) -> bytes:
+    """All bytes of a file. Raises NeurocodecError for one that cannot be read, ImageError for what is none."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str | os.PathLike):
+        return read_source(os.fspath(source))
+    if not hasattr(source, "read"):
+        raise ImageError(
+            f"a picture, an array, or a file (its bytes, path or open file) is needed, not a {type(source).__name__}."
+        )
+    return source.read()
 
 
 def torch_device(device: str) -> torch.device:

@@ -115,10 +115,12 @@ class Encoding:
             )
 
 
-def decode(c: Container, loaded: LoadedModel, report: Report) -> Picture:
-    """The picture in a container, of the model that made it. Raises FormatError."""
+def decode(c: Container, loaded: LoadedModel, report: Report, scale: int = 1) -> Picture:
+    """The picture in a container, of the model that made it; or a scale-th of it, 2, 4 or 8. Raises FormatError."""
     channel = alpha.unpack(c.alpha, c.height, c.width) if c.alpha else None
-    pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), report)
+    if channel is not None and scale > 1:
+        channel = alpha.reduce(channel, scale)
+    pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), report, scale)
     return Picture(as_stored(pixels.cpu().numpy(), c.grey), c.grey, channel, Metadata(c.icc, c.exif, c.xmp))
 
 

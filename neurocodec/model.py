@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -117,11 +118,13 @@ class Codec:
         return y_hat
 
     @torch.inference_mode()
-    def decompress(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
+    def decompress(
+        self, data: bytes, height: int, width: int, position: int, report: Report = silent, scale: int = 1
+    ) -> Tensor:
         """The inverse of :meth:`compress` -> pixels (H, W, 3) uint8, on this codec's device."""
         y_hat = self.decode_latents(data, height, width, position, part_of(report, 0, 1 - SYNTHESIS))
         # 1. Synthesis: latents to pixels.
-        return self.synthesise(y_hat, height, width, position, part_of(report, 1 - SYNTHESIS, 1))
+        return self.synthesise(y_hat, height, width, position, part_of(report, 1 - SYNTHESIS, 1), scale)
 
     def analyse(self, pixels: Tensor, position: int, report: Report = silent) -> Tensor:
         """g_a: pixels (H, W, 3) uint8 -> y (1, H/16, W/16, M) float32, edges repeated to the stride."""
@@ -148,18 +151,24 @@ class Codec:
         bounds = (y.shape[1] // 4, y.shape[2] // 4)
         return sweep(network, [of(y, 4)], whole(bounds), bounds, 1, self.window, self.h_a_halo)
 
-    def synthesise(self, y_hat: Tensor, height: int, width: int, position: int, report: Report = silent) -> Tensor:
-        """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H, W, 3) uint8, without the padding."""
+    def synthesise(
+        self, y_hat: Tensor, height: int, width: int, position: int, report: Report = silent, scale: int = 1
+    ) -> Tensor:
+        """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H, W, 3) uint8, without the padding, or
+        the means of scale x scale of them (scale 1, 2, 4 or 8; sides rounded up)."""
         t = self.t(position).float()
 
         def network(y_hat: Tensor) -> Tensor:
-            x_hat = self.networks.g_s(y_hat.float() / ONE, t)
-            pixels: Tensor = x_hat.clamp_(0, 1).mul_(255).round_().byte()
-            return pixels
+            x_hat: Tensor = self.networks.g_s(y_hat.float() / ONE, t).clamp_(0, 1)
+            if scale > 1:
+                x_hat = F.avg_pool2d(x_hat.permute(0, 3, 1, 2), scale).permute(0, 2, 3, 1)
+            return x_hat.mul_(255).round_().byte()
 
         bounds = (y_hat.shape[1] // 4, y_hat.shape[2] // 4)
-        area, crop = whole(bounds), (height, width)
-        return sweep(network, [of(y_hat, 4)], area, bounds, STRIDE, self.window, self.g_s_halo, report, crop)[0]
+        area, crop = whole(bounds), (-(-height // scale), -(-width // scale))
+        return sweep(network, [of(y_hat, 4)], area, bounds, STRIDE // scale, self.window, self.g_s_halo, report, crop)[
+            0
+        ]
 
     def predictor(self, z_symbols: Tensor, position: int) -> Predictor:
         return Predictor(self.networks, self.heads, z_symbols, self.t(position), self.window)

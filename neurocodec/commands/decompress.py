@@ -32,6 +32,7 @@ class Settings:
 
     extension: str | None
     colour: tuple[int, int, int] | None
+    scale: int
     model: str | None
     device: str
     max_pixels: int
@@ -50,6 +51,13 @@ class Settings:
 @click.option(
     "--background", metavar="COLOUR", help="Lay a transparent picture on a colour: white, '#ff8800', 'rgb(0, 40, 80)'."
 )
+@click.option(
+    "--scale",
+    type=click.Choice(["1", "1/2", "1/4", "1/8"]),
+    default="1",
+    show_default=True,
+    help="A preview: decode a half, a quarter or an eighth.",
+)
 @device_option
 @max_pixels_option
 @force_option
@@ -61,6 +69,7 @@ def decompress(
     target: str,
     form: str | None,
     background: str | None,
+    scale: str,
     recursive: bool,
     workers: int | None,
     skip_existing: bool,
@@ -74,11 +83,12 @@ def decompress(
       neurocodec decompress photo.nc photo.png
       neurocodec decompress photo.nc - > photo.png
       neurocodec decompress --background white logo.nc logo.jpg
+      neurocodec decompress --scale 1/8 photo.nc preview.png
       neurocodec decompress -r --format webp smaller/ photos/
     """
     extension = f".{form.lstrip('.')}" if form else None
     colour = _colour(background) if background is not None else None
-    settings = Settings(extension, colour, **chosen)
+    settings = Settings(extension, colour, int(scale[-1]), **chosen)
     if Path(source).is_dir():
         check_folder(target)
         jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive)
@@ -108,7 +118,8 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
         fields = api.info(data)
         hidden = settings.quiet or fields.width * fields.height < BAR_PIXELS
         with progress_bar("decompressing", hidden) as progress:
-            picture = api.decompress(data, settings.model, settings.device, settings.max_pixels, progress)
+            limit, scale = settings.max_pixels, settings.scale
+            picture = api.decompress(data, settings.model, settings.device, limit, progress, scale)
     if settings.colour is not None:
         picture = images.laid_on(picture, settings.colour)
     with naming(target):

@@ -1,0 +1,102 @@
+"""A Pillow plugin: after `import neurocodec.pillow`, Pillow opens and saves .nc files.
+
+    import neurocodec.pillow
+    from PIL import Image
+
+    Image.open("photo.png").save("photo.nc", quality=75)
+    image = Image.open("photo.nc")  # size, mode and info are known; pixels are decoded when they are used
+
+`Image.draft` and `thumbnail` decode small previews. Pillow has no way to find plugins of others by itself, so
+the import is needed. Options of `save` are those of :func:`neurocodec.compress`: quality, model, effort,
+alpha_quality, verify; icc_profile, exif and xmp are taken from the image unless given.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import IO, Any
+
+from PIL import Image, ImageFile
+
+from neurocodec import api, container, images
+from neurocodec.errors import FormatError, ImageError
+from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
+from neurocodec.metadata import Metadata, upright
+
+FORMAT = "NEUROCODEC"
+SCALES = (8, 4, 2)
+MIME = "image/x-neurocodec"
+
+
+class NeurocodecImageFile(ImageFile.ImageFile):
+    """A .nc file that is open: its fields are read, its pixels are not."""
+
+    format = FORMAT
+    format_description = "neurocodec"
+
+    def _open(self) -> None:
+        if self.fp is None:
+            raise SyntaxError("there is no file")
+        self._bytes: bytes | None = self.fp.read()
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            # Pillow's own limit is checked by Pillow, which warns first and then raises.
+            c = container.unpack(self._bytes, max_pixels=container.SIDE_LIMIT**2)
+            if limit is not None and (sentence := excess(c.width, c.height, max(2 * limit, DEFAULT_MAX_PIXELS))):
+                raise FormatError(sentence)
+        except FormatError as error:
+            raise SyntaxError(str(error)) from error
+        self._full = (c.width, c.height)
+        self._scale = 1
+        self._size = self._full
+        self._mode = ("L" if c.grey else "RGB") + ("A" if c.alpha else "")
+        self.info |= {"quality": c.quality / container.QUALITY_STEPS}
+        self.info |= {k: v for k, v in {"icc_profile": c.icc, "exif": c.exif, "xmp": c.xmp}.items() if v}
+
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Decode a half, a quarter or an eighth, if that is still at least as large as wanted."""
+        if size is None or self._bytes is None:
+            return None
+        for scale in SCALES:
+            if -(-self._full[0] // scale) >= size[0] and -(-self._full[1] // scale) >= size[1]:
+                self._scale = scale
+                self._size = (-(-self._full[0] // scale), -(-self._full[1] // scale))
+                return self.mode, (0, 0, self._full[0] / scale, self._full[1] / scale)
+        return None
+
+    def load(self) -> Any:
+        if self._bytes is not None:
+            picture = api.decompress(self._bytes, max_pixels=container.SIDE_LIMIT**2, scale=self._scale)
+            self._bytes = None
+            if self.fp is not None and self._exclusive_fp:
+                self.fp.close()
+            self.fp = io.BytesIO(images.to_pillow(picture).tobytes())
+            self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
+        return super().load()
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(container.MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    wanted: dict[str, Any] = getattr(image, "encoderinfo", {})
+    picture = images.from_pillow(image)
+    kept = vars(picture.metadata)
+    for name, key in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
+        if key in wanted:
+            value = wanted[key] or b""
+            kept = kept | {name: value.tobytes() if isinstance(value, Image.Exif) else value}
+    try:
+        kept |= {"exif": upright(kept["exif"].removeprefix(b"Exif\x00\x00"))}
+    except Exception as error:
+        raise ImageError("the EXIF data to be saved are damaged.") from error
+    options = {k: wanted[k] for k in ("quality", "model", "device", "effort", "alpha_quality", "verify") if k in wanted}
+    whole = images.Picture(picture.pixels, picture.grey, picture.alpha, Metadata(**kept))
+    file.write(api.compress(whole, **options))
+
+
+Image.register_open(FORMAT, NeurocodecImageFile, _accept)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".nc")
+Image.register_mime(FORMAT, MIME)

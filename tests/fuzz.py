@@ -1,0 +1,210 @@
+"""python -m tests.fuzz [--cases N] [--seed S]: damaged and hostile files, as many as there is time for.
+
+Files are mutated and mostly given a fresh checksum, so that what is behind it is reached. The rule: a picture, or
+one of our errors in one sentence; never another exception, never more than a bounded time. Run it for
+hours after a change of the format; tests/test_fuzz.py runs a part of it.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import time
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import click
+import numpy as np
+from PIL import Image, ImageCms
+
+from neurocodec import api, images
+from neurocodec.container import MAGIC
+from neurocodec.errors import NeurocodecError
+from neurocodec.images import Picture
+from neurocodec.metadata import Metadata
+from tests.drawing import draw
+from tests.golden.make import TINY
+
+MODEL = str(TINY)
+LIMIT = 4096  # pixels, so that a case takes milliseconds
+SECONDS = 20.0  # that a case may take at most, on a machine that is busy
+
+Mutation = Callable[[bytearray, random.Random], None]
+
+
+@dataclass
+class Report:
+    """What became of the cases."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # (mutation, outcome)
+    broken: list[str] = field(default_factory=list)  # what was outside the rules
+    slowest: float = 0.0
+
+    def table(self) -> str:
+        """A line for each kind of damage: how many were refused, and how many gave a picture."""
+        kinds = sorted({kind for kind, _ in self.outcomes})
+        lines = [f"{'damage':>28} {'refused':>8} {'picture':>8}"]
+        lines += [f"{k:>28} {self.outcomes[k, 'refused']:8} {self.outcomes[k, 'picture']:8}" for k in kinds]
+        return "\n".join([*lines, f"slowest case {self.slowest:.2f} s, outside the rules {len(self.broken)}"])
+
+
+def corpus() -> list[bytes]:
+    """Whole .nc files with every section there is."""
+    pixels, alpha = draw("shapes", 30, 40), draw("gradient", 30, 40)[:, :, 0]
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F] = "Acme"
+    full = Picture(pixels, alpha=alpha, metadata=Metadata(icc, exif.tobytes().removeprefix(b"Exif\0\0"), b"<xmp/>"))
+    plain = [api.compress(draw(kind, 9, 50), q, MODEL) for kind, q in (("noise", 90), ("flat", 1), ("shapes", 50))]
+    grey = api.compress(pixels[:, :, 0], 70, MODEL)
+    return [
+        *plain,
+        grey,
+        api.compress(full, 60, MODEL),
+        api.compress(Picture(pixels, alpha=alpha // 255 * 255), 20, MODEL),
+    ]
+
+
+def pictures() -> list[bytes]:
+    """Image files with profile, EXIF and XMP, for the way in."""
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x9003] = "2026:11:21 12:00:00"
+    rgba = Image.fromarray(np.concatenate([draw("shapes", 20, 24), draw("noise", 20, 24)[:, :, :1]], 2))
+    found = []
+    for form in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF"):
+        out = io.BytesIO()
+        image = rgba if form in ("PNG", "WEBP", "TIFF") else rgba.convert("RGB")
+        options = {"icc_profile": icc, "exif": exif} if form not in ("GIF", "BMP", "PPM", "JPEG2000") else {}
+        image.save(out, form, **options)
+        found.append(out.getvalue())
+    return found
+
+
+def flip(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 6)):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
+
+def overwrite(data: bytearray, rng: random.Random) -> None:
+    at, length = rng.randrange(len(data)), rng.randint(1, 40)
+    data[at : at + length] = rng.choice([bytes(length), b"\xff" * length, rng.randbytes(length)])
+
+
+def truncate(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data)) :]
+
+
+def insert(data: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(data))
+    data[at:at] = rng.randbytes(rng.randint(1, 30))
+
+
+def cut(data: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(data))
+    del data[at : at + rng.randint(1, 30)]
+
+
+def header(data: bytearray, rng: random.Random) -> None:
+    """A field of the header, to an extreme or to anything."""
+    at = rng.randrange(4, min(30, len(data)))
+    data[at] = rng.choice([0, 1, 2, 0x7F, 0x80, 0xFF, rng.randrange(256)])
+
+
+def sizes(data: bytearray, rng: random.Random) -> None:
+    """Width, height or a length that is huge, none, or not in its shortest form."""
+    at = rng.randrange(13, min(26, len(data)))
+    huge = rng.choice(
+        [b"\xff\xff\xff\x7f", b"\x80\x80\x80\x01", b"\x80\x00", b"\x00", b"\xff\xff\xff\xff", b"\x80\x80\x04"]
+    )
+    data[at : at + rng.randint(1, 3)] = huge
+
+
+def sections(data: bytearray, rng: random.Random) -> None:
+    """Flags that promise other sections than there are."""
+    data[6] = rng.randrange(32)
+
+
+def swap(data: bytearray, rng: random.Random) -> None:
+    """Two stretches change places."""
+    length = rng.randint(1, max(1, len(data) // 4))
+    a, b = sorted(rng.randrange(max(1, len(data) - length)) for _ in range(2))
+    if a + length <= b:
+        data[a : a + length], data[b : b + length] = data[b : b + length], data[a : a + length]
+
+
+MUTATIONS: tuple[Mutation, ...] = (flip, overwrite, truncate, insert, cut, header, sizes, sections, swap)
+
+
+def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """(kind of damage, bytes): .nc files, one in five an image file for the way in."""
+    rng = random.Random(seed)
+    packed, pictured = corpus(), pictures()
+    for i in range(count):
+        mutation = rng.choice(MUTATIONS)
+        if i % 5 == 4:
+            data = bytearray(rng.choice(pictured))
+            for _ in range(rng.randint(1, 3)):
+                rng.choice((flip, overwrite, truncate, insert, cut, swap))(data, rng)
+                data = data or bytearray(b"\0")
+            yield "picture, any", bytes(data)
+            continue
+        data = bytearray(rng.choice(packed))
+        resealed = rng.random() < 0.85
+        body = data[:-4] if resealed else data
+        mutation(body, rng)
+        if resealed:
+            body[:4] = MAGIC
+            body += struct.pack("<I", zlib.crc32(body))
+        yield f"{mutation.__name__}, {'resealed' if resealed else 'as it is'}", bytes(body)
+
+
+def run(seed: int, count: int) -> Report:
+    """Try all cases."""
+    report = Report()
+    for kind, data in cases(seed, count):
+        start = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if kind.startswith("picture"):
+                    images.read(data, LIMIT)
+                else:
+                    api.decompress(data, MODEL, max_pixels=LIMIT)
+            outcome = "picture"
+        except NeurocodecError as error:
+            outcome = "refused"
+            if not str(error) or "\n" in str(error):
+                report.broken.append(f"{kind}: not one sentence: {error!r} for {data.hex()}")
+        except Exception as error:
+            outcome = "broken"
+            report.broken.append(f"{kind}: {error!r} for {data.hex()}")
+        seconds = time.perf_counter() - start
+        if seconds > SECONDS:
+            report.broken.append(f"{kind}: {seconds:.1f} s for {data.hex()}")
+        report.outcomes[kind, outcome] += 1
+        report.slowest = max(report.slowest, seconds)
+    return report
+
+
+@click.command()
+@click.option("--cases", "count", default=20_000, show_default=True)
+@click.option("--seed", default=None, type=int, help="By default another one each time.")
+def main(count: int, seed: int | None) -> None:
+    """Try damaged files until one breaks the rules or all are tried."""
+    chosen = random.randrange(1 << 30) if seed is None else seed
+    print(f"seed {chosen}")
+    report = run(chosen, count)
+    print(report.table())
+    for line in report.broken:
+        print(line)
+    raise SystemExit(bool(report.broken))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The Pillow plugin, previews, and all that the library takes for a picture or a file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+import neurocodec.pillow
+from neurocodec import api
+from neurocodec.container import pack, unpack
+from neurocodec.errors import ImageError, NeurocodecError
+from neurocodec.images import Picture
+from tests.drawing import draw
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pillow") / "x.nc"
+    exif = Image.Exif()
+    exif[0x010F] = "Acme"
+    pixels = np.concatenate([draw("shapes", 130, 200), draw("gradient", 130, 200)[:, :, :1]], 2)
+    Image.fromarray(pixels).save(path, quality=60, icc_profile=SRGB, exif=exif, xmp=b"<xmp/>")
+    return path
+
+
+def test_open_knows_before_it_decodes(saved: Path) -> None:
+    with Image.open(saved) as image:
+        assert (image.format, image.size, image.mode) == (neurocodec.pillow.FORMAT, (200, 130), "RGBA")
+        assert (image.info["quality"], image.info["icc_profile"], image.info["xmp"]) == (60, SRGB, b"<xmp/>")
+        assert image.getexif()[0x010F] == "Acme"
+        assert Image.MIME[neurocodec.pillow.FORMAT] == "image/x-neurocodec"
+        np.testing.assert_array_equal(np.asarray(image)[:, :, :3], api.decompress(saved).pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_modes(mode: str) -> None:
+    out = io.BytesIO()
+    Image.fromarray(draw("shapes", 40, 50)).convert(mode).save(out, "NEUROCODEC")
+    out.seek(0)
+    image = Image.open(out)
+    assert (image.mode, image.size) == (mode, (50, 40))
+    image.load()
+    assert image.getpixel((3, 3)) is not None
+
+
+def test_draft_and_thumbnail_decode_previews(saved: Path) -> None:
+    whole = api.decompress(saved)
+    with Image.open(saved) as image:
+        image.draft("RGB", (60, 40))
+        assert image.size == (100, 65)
+        half = np.asarray(image).astype(int)
+    means = whole.pixels.reshape(65, 2, 100, 2, 3).mean((1, 3))
+    assert np.abs(half[:, :, :3] - means).max() <= 1
+    with Image.open(saved) as image:
+        image.thumbnail((25, 25))
+        assert image.size == (25, 16)
+    with Image.open(saved) as image:
+        assert image.draft("RGB", (300, 300)) is None
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_previews_are_reduced_pictures(scale: int) -> None:
+    pixels, alpha = draw("shapes", 131, 77), draw("gradient", 131, 77)[:, :, 0]
+    data = api.compress(Picture(pixels, alpha=alpha), 80)
+    whole, preview = api.decompress(data), api.decompress(data, scale=scale)
+    assert preview.alpha is not None
+    assert preview.pixels.shape == (-(-131 // scale), -(-77 // scale), 3)
+    assert preview.alpha.shape == preview.pixels.shape[:2]
+    inside = whole.pixels[: 131 // scale * scale, : 77 // scale * scale].astype(float)
+    means = inside.reshape(131 // scale, scale, 77 // scale, scale, 3).mean((1, 3))
+    assert np.abs(preview.pixels[: 131 // scale, : 77 // scale] - means).max() <= 1
+    with pytest.raises(ValueError, match="1, 2, 4, 8"):
+        api.decompress(data, scale=3)
+
+
+def test_damaged_files_are_not_images(saved: Path) -> None:
+    data = saved.read_bytes()
+    for damaged in (data[:-1], data[:40], data[:100] + b"x" + data[101:]):
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(io.BytesIO(damaged))
+    c = unpack(data)
+    huge = pack(type(c)(**{**vars(c), "width": 10**6, "height": 10**6}))
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(huge))
+
+
+def test_damaged_exif_is_not_saved() -> None:
+    with pytest.raises(ImageError, match="EXIF"):
+        Image.fromarray(draw("flat", 9, 9)).save(io.BytesIO(), "NEUROCODEC", exif=b"Exif\0\0junk")
+
+
+def test_every_kind_of_source_gives_the_same_file(tmp_path: Path) -> None:
+    pixels = draw("shapes", 60, 70)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    wanted = api.compress(pixels)
+    with path.open("rb") as file, Image.open(path) as image:
+        for source in (path, str(path), path.read_bytes(), file, image, Picture(pixels)):
+            assert api.compress(source) == wanted
+    (tmp_path / "x.nc").write_bytes(wanted)
+    with (tmp_path / "x.nc").open("rb") as file:
+        for packed in (tmp_path / "x.nc", str(tmp_path / "x.nc"), wanted, file):
+            assert api.decompress(packed).width == 70
+    assert api.info(tmp_path / "x.nc").width == 70
+    with pytest.raises(NeurocodecError, match=r"missing\.png"):
+        api.compress(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match="not a list"):
+        api.compress(cast(Any, [[1, 2], [3, 4]]))
