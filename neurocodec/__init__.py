@@ -12,30 +12,45 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from neurocodec.errors import FormatError, ImageError, NeurocodecError, TrainingError, WeightsError
+from neurocodec.errors import (
+    FormatError,
+    ImageError,
+    NeurocodecError,
+    TrainingError,
+    VerificationError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
-    from neurocodec.api import Info, compress, decompress, info
+    from neurocodec.api import Fitted, Info, compress, compress_to, decompress, info
     from neurocodec.images import Picture
+    from neurocodec.targets import Target
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Fitted",
     "FormatError",
     "ImageError",
     "Info",
     "NeurocodecError",
     "Picture",
+    "Target",
     "TrainingError",
+    "VerificationError",
     "WeightsError",
     "__version__",
     "compress",
+    "compress_to",
     "decompress",
     "info",
 ]
 
 _HOMES = {
     "compress": "neurocodec.api",
+    "compress_to": "neurocodec.api",
+    "Fitted": "neurocodec.api",
+    "Target": "neurocodec.targets",
     "decompress": "neurocodec.api",
     "info": "neurocodec.api",
     "Info": "neurocodec.api",
