@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from neurocodec import __version__
+from neurocodec.commands.bulk import bulk
 from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
@@ -38,5 +39,5 @@ def main() -> None:
     """
 
 
-for command in (compress, decompress, info, verify, models, train, export):
+for command in (compress, decompress, info, verify, models, bulk, train, export):
     main.add_command(command)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from neurocodec.errors import NeurocodecError
+
+Path_ = TypeVar("Path_", bound=PurePath)
 
 STANDARD = "-"  # standard input or output
 
@@ -42,6 +47,16 @@ def check_folder(folder: str, make: bool = False) -> None:
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NeurocodecError(f"{folder}: cannot be made: {error.strerror}.") from error
+
+
+def mirrored(inside: Sequence[Path_], suffix: str) -> dict[Path_, Path_]:
+    """Paths within a tree -> what they become in another: the same name with another suffix.
+
+    Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc.
+    """
+    stems = Counter(p.with_suffix("") for p in inside)
+    alone = {p: stems[p.with_suffix("")] == 1 for p in inside}
+    return {p: p.with_suffix(suffix) if alone[p] else p.with_name(p.name + suffix) for p in inside}
 
 
 def read_source(source: str) -> bytes:

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +24,7 @@ import click
 
 from neurocodec.commands.shared import tell
 from neurocodec.errors import NeurocodecError
+from neurocodec.files import mirrored
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,11 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
-    """The files of a folder with one of the extensions, and what they become: the same name with another suffix.
-
-    Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc.
-    """
+    """The files of a folder with one of the extensions, and what they become."""
     found = sorted(p for p in (source.rglob("*") if recursive else source.iterdir()) if p.suffix.lower() in extensions)
     inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
-    stems = Counter(p.with_suffix("") for p in inside)
-    jobs = []
-    for path in inside:
-        name = path.with_suffix(suffix) if stems[path.with_suffix("")] == 1 else path.with_name(path.name + suffix)
-        jobs.append(Job(str(source / path), str(target / name), (source / path).stat().st_size))
-    return jobs
+    names = mirrored(inside, suffix)
+    return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
 
 
 def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:

@@ -1,0 +1,121 @@
+"""`neurocodec bulk`: trees of files on many machines, by Ray."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurocodec.commands.shared import max_pixels_option, model_option, private_option, quiet_option, tell
+from neurocodec.errors import NeurocodecError
+
+
+def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What both directions take."""
+    for option in (
+        click.argument("target", metavar="TARGET"),
+        click.argument("source", metavar="SOURCE"),
+        click.option("--workers", type=click.IntRange(min=1), help="Actors.  [default: one for each core or GPU]"),
+        click.option("--address", help="Of a Ray cluster, or auto.  [default: Ray starts on this machine]"),
+        click.option(
+            "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of each actor."
+        ),
+        click.option(
+            "--failures",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Write a CSV table of the files that failed, and why.",
+        ),
+        max_pixels_option,
+        quiet_option,
+        click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each file."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group()
+def bulk() -> None:
+    """Compress or decompress trees of files on many cores or machines, with Ray (pip install "neurocodec[ray]").
+
+    SOURCE and TARGET are folders or any URL of fsspec (s3://, gs://, hdfs://, ...). Files that are there already
+    are passed over, so that a job that was stopped goes on where it was.
+
+    \b
+    Example:
+      neurocodec bulk compress photos/ s3://bucket/packed --address auto
+    """
+
+
+@bulk.command("compress")
+@click.option("-q", "--quality", type=click.FloatRange(1, 100), default=75.0, show_default=True)
+@model_option
+@click.option("--effort", type=click.IntRange(0, 9), default=0, show_default=True)
+@click.option("--alpha-quality", type=click.IntRange(0, 100), default=100, show_default=True)
+@click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile.")
+@bulk_options
+def bulk_compress(source: str, target: str, **chosen: Any) -> None:
+    """Compress every picture below SOURCE into TARGET.
+
+    \b
+    Example:
+      neurocodec bulk compress photos/ packed/ --workers 2
+    """
+    from PIL import Image
+
+    Image.init()
+    readable = {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
+    do(source, target, readable, ".nc", {"compress": True}, chosen)
+
+
+@bulk.command("decompress")
+@private_option
+@click.option(
+    "--format", "form", default="png", show_default=True, metavar="EXT", help="Of the pictures: png, webp, ..."
+)
+@bulk_options
+def bulk_decompress(source: str, target: str, form: str, **chosen: Any) -> None:
+    """Decompress every .nc file below SOURCE into TARGET.
+
+    \b
+    Example:
+      neurocodec bulk decompress packed/ photos/ --format webp
+    """
+    from neurocodec import images
+
+    extension = f".{form.lstrip('.')}"
+    images.check_extension(extension)
+    do(source, target, {".nc"}, extension, {"compress": False, "extension": extension}, chosen)
+
+
+def do(
+    source: str, target: str, extensions: set[str], suffix: str, fixed: dict[str, Any], chosen: dict[str, Any]
+) -> None:
+    """Run it, and tell what came of each file and of all."""
+    try:
+        from neurocodec import bulk as engine
+    except ImportError as error:
+        raise NeurocodecError(f"Ray is needed ({error}): pip install 'neurocodec[ray]'.") from None
+    workers, address, table = chosen.pop("workers"), chosen.pop("address"), chosen.pop("failures")
+    quiet, as_json = chosen.pop("quiet"), chosen.pop("as_json")
+    rows, skipped = engine.find(source, target, extensions, suffix)
+    tell(f"{len(rows)} files to do, {skipped} done already.", quiet)
+    failed, bytes_in, bytes_out = [], 0, 0
+    for row in engine.run(rows, engine.Work(**fixed, **chosen), workers, address) if rows else ():
+        bytes_in, bytes_out = bytes_in + row["bytes_in"], bytes_out + row["bytes_out"]
+        if row["error"]:
+            failed.append(row)
+            tell(f"Error: {row['source']}: {row['error']}", False)
+        if as_json:
+            click.echo(json.dumps(row))
+    if table is not None:
+        with table.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["source", "error"])
+            writer.writerows([row["source"], row["error"]] for row in failed)
+    tell(f"{len(rows) - len(failed)} of {len(rows)} files: {bytes_in} bytes -> {bytes_out} bytes", quiet)
+    if failed:
+        raise NeurocodecError(f"{len(failed)} of {len(rows)} files failed; the others are done.")

@@ -1,0 +1,108 @@
+"""Bulk work on a real Ray with two actors, one of which is killed in the middle; and any filesystem."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+from PIL import Image
+
+from neurocodec import api, bulk
+from neurocodec.errors import NeurocodecError
+from tests.drawing import draw
+from tests.golden.make import TINY
+
+PICTURES = 40
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def actors() -> list[int]:
+    """Processes of our workers: Ray names an actor's process after its class."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:  # it has ended in the meantime
+                continue
+            if command.startswith(b"ray::") and (b"Worker" in command or b"Map" in command):
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker to kill in /proc (Linux)")
+def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
+    photos, packed = tmp_path / "photos", tmp_path / "packed"
+    (photos / "deep").mkdir(parents=True)
+    for i in range(PICTURES):
+        folder = photos / "deep" if i % 4 == 0 else photos
+        Image.fromarray(draw("noise", 200 + i, 260, seed=i)).save(folder / f"{i:02}.png")
+    (photos / "bad.png").write_bytes(b"this is no picture")
+    command = [sys.executable, "-m", "neurocodec", "bulk", "compress", str(photos), str(packed), "--workers", "2"]
+    command += ["--model", str(TINY), "--failures", str(tmp_path / "failures.csv")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "RAY_DEDUP_LOGS": "1"}
+    killed = 0
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
+    ):
+        deadline = time.monotonic() + 400
+        while process.poll() is None and time.monotonic() < deadline:
+            if not killed and packed.is_dir() and 3 <= len(files(packed)) < PICTURES - 5:
+                for pid in actors()[:1]:
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            time.sleep(0.02)
+        process.kill()
+    text = (tmp_path / "log").read_text()
+    assert killed == 1, text
+    assert process.returncode == 1, text  # for the one bad file
+    made = files(packed)
+    assert len(made) == PICTURES
+    for name, data in made.items():
+        assert data == api.compress(photos / name.replace(".nc", ".png"), model=str(TINY)), name
+    with (tmp_path / "failures.csv").open() as table:
+        (row,) = csv.DictReader(table)
+    assert "bad.png" in row["source"]
+    assert "not a picture" in row["error"]
+
+    (packed / "01.nc").unlink()
+    rows, skipped = bulk.find(str(photos), str(packed), {".png"}, ".nc")
+    assert (len(rows), skipped) == (2, PICTURES - 1)  # the lost one, and the bad one again
+
+
+def test_any_filesystem() -> None:
+    """Two folders in fsspec's memory, there and back, by the worker that Ray would run."""
+    memory = fsspec.filesystem("memory")
+    pixels = draw("shapes", 50, 60)
+    path = "/in/a/b.ppm"
+    memory.pipe_file(path, b"P6 60 50 255\n" + pixels.tobytes())
+    rows, skipped = bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc")
+    assert (len(rows), skipped) == (1, 0)
+    done = bulk.Worker(bulk.Work(True, 60, str(TINY)), 1)(rows[0])
+    assert done["error"] == ""
+    assert memory.cat_file("/packed/a/b.nc") == api.compress(pixels, 60, str(TINY))
+    assert bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc") == ([], 1)
+    back, _ = bulk.find("memory://packed", "memory://out", {".nc"}, ".png")
+    assert bulk.Worker(bulk.Work(False, model=str(TINY)), 1)(back[0])["error"] == ""
+    assert memory.cat_file("/out/a/b.png").startswith(b"\x89PNG")
+
+
+def test_what_is_not_there() -> None:
+    with pytest.raises(NeurocodecError, match="no such folder"):
+        bulk.find("memory://nowhere", "memory://out", {".png"}, ".nc")
+    fsspec.filesystem("memory").pipe_file("/text/a.txt", b"text")
+    with pytest.raises(NeurocodecError, match="no file for this"):
+        bulk.find("memory://text", "memory://out", {".png"}, ".nc")
+    row = {"source": "memory://gone.png", "target": "memory://gone.nc"}
+    assert "cannot be read" in bulk.Worker(bulk.Work(True, model=str(TINY)), 1)(row)["error"]
