@@ -272,9 +272,9 @@ def test_help_is_quick_and_light() -> None:
     assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize("command", ["compress", "decompress", "info", "models", "train", "export"])
+@pytest.mark.parametrize("command", [*main.commands, "bulk compress", "bulk decompress"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    result = run(command, "--help")
+    result = run(*command.split(), "--help")
     assert result.exit_code == 0
     assert f"neurocodec {command}" in result.stdout.split("Example:")[1]
 
