@@ -19,6 +19,7 @@ from torch import Tensor
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
 WINDOW, SIGMA = 11, 1.5  # pixels
 C1, C2 = 0.01**2, 0.03**2
+STRIP = 256  # rows
 FLOOR = 1e-6  # of a scale, which may be negative; pytorch-msssim's 0 has no finite gradient under a power
 SMALLEST = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # pixels: the coarsest scale holds one window
 
@@ -40,6 +41,36 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         scales.append((luminance * contrast if last else contrast).mean((2, 3)).clamp_min(FLOOR))
     weights = torch.tensor(WEIGHTS, device=a.device)
     return torch.stack(scales, -1).pow(weights).prod(-1).mean(1)
+
+
+def ms_ssim_in_strips(a: Tensor, b: Tensor) -> float:
+    """MS-SSIM of two pictures (H, W, C) uint8 of any size, in little memory: channel by channel, strip by strip.
+
+    Raises ValueError as :func:`ms_ssim`.
+    """
+    if min(a.shape[:2]) < SMALLEST:
+        raise ValueError(f"MS-SSIM needs sides of at least {SMALLEST} pixels: {tuple(a.shape[:2])}")
+    channels = []
+    for channel in range(a.shape[2]):
+        x, y = (v[None, None, :, :, channel].float() / 255 for v in (a, b))
+        product = 1.0
+        for scale, weight in enumerate(WEIGHTS):
+            if scale:
+                x, y = (F.avg_pool2d(v, 2, padding=[side % 2 for side in v.shape[2:]]) for v in (x, y))
+            product *= max(_mean_in_strips(x, y, last=scale == len(WEIGHTS) - 1), FLOOR) ** weight
+        channels.append(product)
+    return sum(channels) / len(channels)
+
+
+def _mean_in_strips(x: Tensor, y: Tensor, last: bool) -> float:
+    """The mean of contrast (and luminance, on the last scale) over one channel (1, 1, H, W)."""
+    height, width = (side - (WINDOW - 1) for side in x.shape[2:])
+    total = 0.0
+    for top in range(0, height, STRIP):
+        rows = slice(top, min(top + STRIP, height) + WINDOW - 1)
+        luminance, contrast = similarity(x[:, :, rows], y[:, :, rows])
+        total += float((luminance * contrast if last else contrast).double().sum())
+    return total / (height * width)
 
 
 def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

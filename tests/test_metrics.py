@@ -57,6 +57,16 @@ def test_the_loss_of_opposites_has_a_gradient() -> None:
         ms_ssim(a[..., :160], a[..., :160])
 
 
+@pytest.mark.parametrize("size", [(161, 300), (599, 202)])
+def test_strips_are_the_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    a = draw("shapes", *size)
+    b = np.clip(a.astype(int) + draw("noise", *size).astype(int) // 8 - 16, 0, 255).astype(np.uint8)
+    whole = metrics.ms_ssim(a, b), metrics.psnr(a, b)
+    monkeypatch.setattr(metrics, "WHOLE", 0)
+    monkeypatch.setattr(metrics, "PSNR_ROWS", 7)
+    assert (metrics.ms_ssim(a, b), metrics.psnr(a, b)) == (pytest.approx(whole[0], abs=1e-6), pytest.approx(whole[1]))
+
+
 def test_bits_per_pixel() -> None:
     assert metrics.bits_per_pixel(1000, 100, 40) == 2.0
     assert metrics.decibels(0.9) == pytest.approx(10)
