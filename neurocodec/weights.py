@@ -35,17 +35,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=3,
+        id=5,
         name="ms-ssim",
-        file="ms-ssim-3.safetensors",
-        sha256="f8e8d52f8b5c681c50b6d9bdf6b99865d760b36fcc289d1b9e768e6ef019bfc8",
+        file="ms-ssim-5.safetensors",
+        sha256="2c9bcd713ff0ba8e2c01b2c7552cc947dabf697366ed6c8cad36843527da958f",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=4,
+        id=6,
         name="psnr",
-        file="psnr-4.safetensors",
-        sha256="3aa7ae6c18650adb669b152f10b36eb8593bdf9bed601d9cc2875a3cfbc4333d",
+        file="psnr-6.safetensors",
+        sha256="21eec6fa02ee4bf2d3bbaefcabd3caaeebc2de2e08af3bd0c68e4d8792612d80",
         about="tuned for PSNR",
     ),
 )
