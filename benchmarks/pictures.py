@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import numpy as np
 from PIL import Image
 
 from benchmarks.codecs.base import Pixels
@@ -47,7 +48,7 @@ def read(path: Path) -> Pixels:
     picture = images.read(path.read_bytes(), DEFAULT_MAX_PIXELS)
     if picture.alpha is not None:
         raise ImageError("the picture has transparency, which most codecs here cannot keep.")
-    return picture.pixels
+    return np.array(picture.pixels)  # writable, for torch
 
 
 def read_argument(path: Path) -> Pixels:
