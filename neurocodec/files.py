@@ -39,6 +39,8 @@ def check_target(source: str, target: str, force: bool) -> None:
 
 def check_folder(folder: str, make: bool = False) -> None:
     """Before any work: is there a folder to write into? Makes one if asked to."""
+    if folder == STANDARD:
+        raise NeurocodecError("many files cannot go to standard output: name a folder.")
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise NeurocodecError(f"{folder} is a file: name a folder.")

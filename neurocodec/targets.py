@@ -59,7 +59,10 @@ class Target:
         return value <= self.value if self.how.at_most else value >= self.value
 
     def __str__(self) -> str:
-        return f"{self.how.unit} of {'at most' if self.how.at_most else 'at least'} {self.value:g}"
+        name, unit = {"size": ("size", " bytes"), "psnr": ("PSNR", " dB"), "msssim": ("MS-SSIM", "")}.get(
+            self.kind, ("rate", " bpp")
+        )
+        return f"a {name} of {'at most' if self.how.at_most else 'at least'} {self.value:g}{unit}"
 
 
 @dataclass

@@ -107,6 +107,9 @@ def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
 def test_folders_that_are_none(photos: Path, tmp_path: Path) -> None:
     result = run("compress", photos, photos / "one.png", *MODEL)
     assert (result.exit_code, "is a file: name a folder" in result.stderr) == (1, True)
+    result = run("compress", photos, "-", *MODEL)
+    assert (result.exit_code, "cannot go to standard output" in result.stderr) == (1, True)
+    assert run("compress", "--frames", photos, tmp_path / "out", *MODEL).exit_code == 2
     (tmp_path / "empty").mkdir()
     result = run("compress", tmp_path / "empty", tmp_path / "out", *MODEL)
-    assert (result.exit_code, "no picture" in result.stderr) == (1, True)
+    assert (result.exit_code, "no file for this" in result.stderr) == (1, True)

@@ -193,6 +193,7 @@ def test_new_files_get_ordinary_rights(packed: Path) -> None:
         (["decompress", "in.nc", "x", *MODEL], ["without extension"]),
         (["decompress", "in.nc", "x.png"], ["private model"]),
         (["decompress", "in.nc", "x.png", *MODEL, "--max-pixels", "100"], ["limit of 100"]),
+        (["compress", "in.nc", "x.nc"], ["a neurocodec file already", "decompress"]),
         (["info", "in.png"], ["in.png", "not a neurocodec file"]),
     ],
 )

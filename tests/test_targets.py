@@ -135,6 +135,7 @@ def test_what_cannot_be_met(tmp_path: Path) -> None:
         ["--target-bpp", "nan"],
         ["--target-msssim", "1"],
         ["--target-psnr", "inf"],
+        ["--nearest"],
     ],
 )
 def test_wrong_targets(tmp_path: Path, arguments: list[str]) -> None:

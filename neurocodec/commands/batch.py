@@ -96,7 +96,9 @@ def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, rec
 def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:
     """Do all jobs, tell what came of each and of all. Raises NeurocodecError if any failed, or there are none."""
     if not jobs:
-        raise NeurocodecError("there is no picture in the folder" + ("." if how.recursive else " (-r looks deeper)."))
+        raise NeurocodecError(
+            "there is no file for this in the folder" + ("." if how.recursive else " (-r looks deeper).")
+        )
     summary = Summary()
     todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
     summary.skipped = len(jobs) - len(todo)
@@ -125,7 +127,9 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         quiet or as_json,
     )
     if summary.failed:
-        raise NeurocodecError(f"{len(summary.failed)} of {len(jobs)} files failed; the others are done.")
+        raise NeurocodecError(
+            f"{len(summary.failed)} of {len(jobs)} files failed; --skip-existing passes over what is done."
+        )
 
 
 def alone(jobs: list[Job], work: Work) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:

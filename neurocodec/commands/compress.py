@@ -24,6 +24,7 @@ from neurocodec.commands.shared import (
     quiet_option,
     tell,
 )
+from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
 from neurocodec.options import force_option
@@ -122,6 +123,12 @@ def compress(
     """
     wanted = {"size": target_size, "bpp": target_bpp, "msssim": target_msssim, "psnr": target_psnr}
     settings = Settings(75.0 if quality is None else quality, chosen_target(quality, wanted), **chosen)
+    if settings.nearest and settings.target is None:
+        raise click.UsageError(
+            "--nearest is for targets: --target-size, --target-bpp, --target-psnr or --target-msssim."
+        )
+    if frames and (recursive or Path(source).is_dir()):
+        raise click.UsageError("--frames takes one file, not a folder.")
     if frames:
         compress_frames(source, target, force, settings)
     elif Path(source).is_dir():
@@ -157,6 +164,8 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
     """One picture into one file."""
     check_target(source, target, force)
     data = read_source(source)
+    if data.startswith(MAGIC):
+        raise NeurocodecError(f"{source}: a neurocodec file already: `neurocodec decompress` makes a picture of it.")
     from neurocodec import images
 
     with naming(source):
@@ -166,8 +175,7 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
 
 def compress_frames(source: str, target: str, force: bool, settings: Settings) -> None:
     """Every frame of a file into 000.nc, 001.nc, ... of a folder."""
-    if target == STANDARD:
-        raise NeurocodecError("frames are many files: name a folder for them.")
+    check_folder(target)
     data = read_source(source)
     check_folder(target, make=True)
     from neurocodec import images
@@ -212,7 +220,7 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
             reached = f"quality {quality:g}, {fitted.value:.6g} {settings.target.how.unit}; "
             if not fitted.met and not settings.nearest:
                 raise NeurocodecError(
-                    f"a {settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "
+                    f"{settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "
                     "(--nearest takes it)."
                 )
     write_target(target, packed)
