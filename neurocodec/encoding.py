@@ -63,7 +63,8 @@ class Encoding:
         """As :meth:`measure`, of a file that is there."""
         if kind in ("size", "bpp"):
             return self._size(data, kind)
-        return self._fidelity(decode(container.unpack(data), self.loaded, silent).pixels, kind)
+        c = container.unpack(data, max_pixels=container.SIDE_LIMIT**2)
+        return self._fidelity(decode(c, self.loaded, silent).pixels, kind)
 
     def _size(self, data: bytes, kind: str) -> float:
         return (

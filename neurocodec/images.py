@@ -100,6 +100,12 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = previous
 
 
+def readable_extensions() -> set[str]:
+    """The extensions of files that Pillow, and so :func:`read`, may open; ".png" and the like."""
+    Image.init()
+    return {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
+
+
 def check_size(image: Image.Image, max_pixels: int) -> None:
     """Raise ImageError for an image that is empty or too large."""
     if sentence := excess(image.width, image.height, max_pixels):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from typing import Any
 
@@ -15,35 +14,8 @@ from PIL import Image, ImageCms
 from neurocodec import images
 from neurocodec.errors import ImageError
 from neurocodec.images import Picture
-from neurocodec.metadata import Metadata
 from tests.drawing import draw
-
-LIMIT = 10**6
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
-TURNED_XMP = XMP.replace(b"/><", b' tiff:Orientation="6"/><')
-
-
-def encode(image: Image.Image, form: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, form, **options)
-    return out.getvalue()
-
-
-def read(data: bytes) -> Picture:
-    return images.read(data, LIMIT)
-
-
-def again(picture: Picture, extension: str) -> Picture:
-    return read(images.write(picture, extension)[0])
-
-
-def exif(orientation: int = 1) -> bytes:
-    tags = Image.Exif()
-    tags[0x010F] = "Acme"
-    tags[0x0112] = orientation
-    tags.get_ifd(0x8769)[0x9003] = "2026:11:21 12:00:00"
-    return tags.tobytes()
+from tests.files import LIMIT, again, encode, read
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG2000", "TGA", "PCX", "SGI"])
@@ -158,16 +130,6 @@ def test_sixteen_bit_colours_are_reduced_with_a_note() -> None:
     assert any("16 bits" in note for note in read(b"P6 1 1 65535\n" + bytes(6)).notes)
 
 
-def test_cmyk_goes_through_its_profile_or_without() -> None:
-    cmyk = Image.fromarray(draw("shapes", 16, 16)).convert("CMYK")
-    picture = read(encode(cmyk, "TIFF"))
-    np.testing.assert_array_equal(picture.pixels, np.asarray(cmyk.convert("RGB")))
-    assert any("without a profile" in note for note in picture.notes)
-    picture = read(encode(cmyk, "JPEG", quality=95, icc_profile=b"not a profile"))
-    assert picture.metadata.icc == b""
-    assert any("CMYK" in note for note in picture.notes)
-
-
 def test_lab_is_converted() -> None:
     grey = Image.new("RGB", (8, 8), (120, 120, 120))
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
@@ -185,61 +147,6 @@ def test_other_colours_are_converted(mode: str) -> None:
     np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_exactly_once(form: str, orientation: int) -> None:
-    pixels = draw("gradient", 10, 16)
-    options: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
-    data = encode(Image.fromarray(pixels), form, exif=exif(orientation), **options.get(form, {}))
-    turned = [pixels, pixels[:, ::-1], pixels[::-1, ::-1], pixels[::-1], pixels.transpose(1, 0, 2)]
-    turned += [np.rot90(pixels, -1), pixels[::-1, ::-1].transpose(1, 0, 2), np.rot90(pixels)]
-    picture = read(data)
-    assert picture.pixels.shape == turned[orientation - 1].shape
-    assert np.abs(picture.pixels.astype(int) - turned[orientation - 1]).mean() < 4
-    assert Image.Exif().get(0x0112) is None
-    kept = Image.Exif()
-    kept.load(picture.metadata.exif)
-    assert kept.get(0x0112, 1) == 1
-    np.testing.assert_array_equal(again(picture, ".png").pixels, picture.pixels)
-
-
-@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif", ".avif"])
-def test_metadata_come_back(extension: str) -> None:
-    data = encode(Image.fromarray(draw("shapes", 20, 30)), "JPEG", exif=exif(), xmp=XMP, icc_profile=SRGB)
-    picture = read(data)
-    assert picture.notes == ()
-    written, notes = images.write(picture, extension)
-    assert notes == []
-    found = read(written).metadata
-    assert found.icc == SRGB
-    assert found.xmp == XMP
-    tags = Image.Exif()
-    tags.load(found.exif)
-    assert tags[0x010F] == "Acme"
-    assert tags.get_ifd(0x8769)[0x9003] == "2026:11:21 12:00:00"
-    if extension not in (".tif", ".avif"):  # Pillow writes those anew
-        assert found.exif == picture.metadata.exif
-
-
-def test_xmp_does_not_turn_an_upright_picture() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        picture = read(encode(Image.fromarray(draw("shapes", 20, 30)), "JPEG", exif=exif(6), xmp=TURNED_XMP))
-    assert picture.width == 20
-    assert picture.metadata.xmp == XMP
-
-
-def test_formats_that_cannot_hold_say_so() -> None:
-    picture = Picture(draw("shapes", 9, 9), metadata=Metadata(SRGB, exif().removeprefix(b"Exif\0\0"), b""))
-    for extension in (".bmp", ".ppm", ".jp2"):
-        (note,) = images.write(picture, extension)[1]
-        assert "colour profile, EXIF" in note
-    see_through = Picture(draw("shapes", 9, 9), alpha=draw("noise", 9, 9)[:, :, 0])
-    for extension in (".jpg", ".bmp", ".ppm"):
-        with pytest.raises(ImageError, match="--background"):
-            images.write(see_through, extension)
-
-
 @pytest.mark.parametrize("extension", [".png", ".webp", ".tif", ".jp2", ".avif"])
 @pytest.mark.parametrize("grey", [False, True])
 def test_alpha_is_written(extension: str, grey: bool) -> None:
@@ -255,41 +162,11 @@ def test_alpha_is_written(extension: str, grey: bool) -> None:
     assert found.grey == (grey and extension not in (".webp", ".avif"))
 
 
-def test_profiles_that_do_not_fit_are_left_out_with_a_note() -> None:
-    grey_profile = SRGB[:16] + b"GRAY" + SRGB[20:]
-    for profile, word in (
-        (b"some profile", "damaged"),
-        (grey_profile, "for grey"),
-        (SRGB[:16] + b"CMYK" + SRGB[20:], "CMYK"),
-    ):
-        picture = read(encode(Image.fromarray(draw("shapes", 9, 9)), "TIFF", icc_profile=profile))
-        assert picture.metadata.icc == b""
-        assert any(word in note for note in picture.notes)
-    assert read(encode(Image.fromarray(draw("shapes", 9, 9)[:, :, 0]), "PNG", icc_profile=grey_profile)).metadata.icc
-
-
-def test_damaged_exif_costs_only_the_exif() -> None:
-    for damaged in (b"II*\0\xff\xff\xff\x7f", b"junk", b"MM\0*\0\0\0", b"II*\0\x08\0\0\0\x09\0"):
-        picture = read(encode(Image.fromarray(draw("shapes", 9, 9)), "JPEG", exif=b"Exif\0\0" + damaged))
-        assert (picture.width, picture.metadata.exif) == (9, b"")
-        assert any("EXIF data are damaged" in note for note in picture.notes)
-
-
 def test_one_transparent_grey_of_sixteen_bits() -> None:
     values = np.array([[0, 300, 65535]], np.uint16)
     alpha = read(encode(Image.fromarray(values), "PNG", transparency=300)).alpha
     assert alpha is not None
     assert alpha.tolist() == [[255, 0, 255]]
-
-
-def test_strip_drops_all_and_keeps_the_looks() -> None:
-    pixels = draw("gradient", 20, 30)
-    picture = images.stripped(Picture(pixels, metadata=Metadata(SRGB, b"II*\0", XMP)))
-    assert picture.metadata == Metadata()
-    assert np.abs(picture.pixels.astype(int) - pixels).max() <= 1
-    broken = images.stripped(Picture(pixels, metadata=Metadata(b"damaged")))
-    np.testing.assert_array_equal(broken.pixels, pixels)
-    assert any("without being applied" in note for note in broken.notes)
 
 
 def test_background() -> None:

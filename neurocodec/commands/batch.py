@@ -22,9 +22,9 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.shared import tell
+from neurocodec.commands.shared import print_json, tell
 from neurocodec.errors import NeurocodecError
-from neurocodec.files import mirrored
+from neurocodec.files import check_folder, mirrored
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Summary:
 Work = Callable[[str, str], Outcome]  # source, target; picklable
 
 
+def report(outcome: Outcome, name: str, target: str, quiet: bool, as_json: bool) -> None:
+    """Tell what came of one file that was asked for alone."""
+    for note in outcome.notes:
+        tell(f"Note: {name}: {note}", quiet)
+    if as_json:
+        print_json(outcome.fields, target)
+    else:
+        tell(outcome.line, quiet)
+
+
 def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of commands that take folders."""
     for option in (
@@ -103,7 +113,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
     summary.skipped = len(jobs) - len(todo)
     for folder in sorted({Path(job.target).parent for job in todo}):
-        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(str(folder), make=True)
     count = max(1, min(how.workers or os.cpu_count() or 1, len(todo)))
     with bar(todo, quiet) as advance:
         for job, result in alone(todo, work) if count == 1 else pooled(todo, work, count):

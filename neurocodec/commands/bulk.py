@@ -64,11 +64,9 @@ def bulk_compress(source: str, target: str, **chosen: Any) -> None:
     Example:
       neurocodec bulk compress photos/ packed/ --workers 2
     """
-    from PIL import Image
+    from neurocodec.images import readable_extensions
 
-    Image.init()
-    readable = {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
-    do(source, target, readable, ".nc", {"compress": True}, chosen)
+    do(source, target, readable_extensions(), ".nc", {"compress": True}, chosen)
 
 
 @bulk.command("decompress")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurocodec.commands.batch import Many, Outcome, find_jobs, run, workers_option
+from neurocodec.commands.batch import Many, Outcome, find_jobs, report, run, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     device_option,
@@ -19,10 +19,8 @@ from neurocodec.commands.shared import (
     max_pixels_option,
     model_option,
     naming,
-    print_json,
     progress_bar,
     quiet_option,
-    tell,
 )
 from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
@@ -133,15 +131,13 @@ def compress(
         compress_frames(source, target, force, settings)
     elif Path(source).is_dir():
         check_folder(target)
-        from PIL import Image
+        from neurocodec.images import readable_extensions
 
-        Image.init()
-        readable = {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
-        jobs = find_jobs(Path(source), Path(target), readable, ".nc", recursive)
+        jobs = find_jobs(Path(source), Path(target), readable_extensions(), ".nc", recursive)
         work = partial(compress_file, force=force, settings=replace(settings, quiet=True))
         run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
     else:
-        report(compress_file(source, target, force, settings), source, target, settings)
+        report(compress_file(source, target, force, settings), source, target, settings.quiet, settings.as_json)
 
 
 def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | None:
@@ -183,22 +179,14 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
         frame, name = str(Path(target) / f"{i:03}.nc"), f"{source}, frame {i}"
         check_target(source, frame, force)
-        report(compress_picture(picture, name, frame, len(data), settings), name, frame, settings)
+        report(
+            compress_picture(picture, name, frame, len(data), settings), name, frame, settings.quiet, settings.as_json
+        )
 
 
 def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:
     with naming(source):
         yield from pictures
-
-
-def report(outcome: Outcome, name: str, target: str, settings: Settings) -> None:
-    """Tell what came of a picture."""
-    for note in outcome.notes:
-        tell(f"Note: {name}: {note}", settings.quiet)
-    if settings.as_json:
-        print_json(outcome.fields, target)
-    else:
-        tell(outcome.line, settings.quiet)
 
 
 def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, settings: Settings) -> Outcome:

@@ -9,18 +9,16 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.batch import Many, Outcome, find_jobs, run, workers_option
+from neurocodec.commands.batch import Many, Outcome, find_jobs, report, run, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     device_option,
     json_option,
     max_pixels_option,
     naming,
-    print_json,
     private_option,
     progress_bar,
     quiet_option,
-    tell,
 )
 from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
 from neurocodec.options import force_option
@@ -95,13 +93,7 @@ def decompress(
         work = partial(decompress_file, settings=replace(settings, quiet=True))
         run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
         return
-    outcome = decompress_file(source, target, settings)
-    for note in outcome.notes:
-        tell(f"Note: {target}: {note}", settings.quiet)
-    if settings.as_json:
-        print_json(outcome.fields, target)
-    else:
-        tell(outcome.line, settings.quiet)
+    report(decompress_file(source, target, settings), target, target, settings.quiet, settings.as_json)
 
 
 def decompress_file(source: str, target: str, settings: Settings) -> Outcome:

@@ -1,0 +1,114 @@
+"""Profile, EXIF and XMP: kept with the picture, and turned into pixels where they must be."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neurocodec import images
+from neurocodec.errors import ImageError
+from neurocodec.images import Picture
+from neurocodec.metadata import Metadata
+from tests.drawing import draw
+from tests.files import SRGB, XMP, again, encode, exif, read
+
+TURNED_XMP = XMP.replace(b"/><", b' tiff:Orientation="6"/><')
+
+
+def test_cmyk_goes_through_its_profile_or_without() -> None:
+    cmyk = Image.fromarray(draw("shapes", 16, 16)).convert("CMYK")
+    picture = read(encode(cmyk, "TIFF"))
+    np.testing.assert_array_equal(picture.pixels, np.asarray(cmyk.convert("RGB")))
+    assert any("without a profile" in note for note in picture.notes)
+    picture = read(encode(cmyk, "JPEG", quality=95, icc_profile=b"not a profile"))
+    assert picture.metadata.icc == b""
+    assert any("CMYK" in note for note in picture.notes)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_exactly_once(form: str, orientation: int) -> None:
+    pixels = draw("gradient", 10, 16)
+    options: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    data = encode(Image.fromarray(pixels), form, exif=exif(orientation), **options.get(form, {}))
+    turned = [pixels, pixels[:, ::-1], pixels[::-1, ::-1], pixels[::-1], pixels.transpose(1, 0, 2)]
+    turned += [np.rot90(pixels, -1), pixels[::-1, ::-1].transpose(1, 0, 2), np.rot90(pixels)]
+    picture = read(data)
+    assert picture.pixels.shape == turned[orientation - 1].shape
+    assert np.abs(picture.pixels.astype(int) - turned[orientation - 1]).mean() < 4
+    assert Image.Exif().get(0x0112) is None
+    kept = Image.Exif()
+    kept.load(picture.metadata.exif)
+    assert kept.get(0x0112, 1) == 1
+    np.testing.assert_array_equal(again(picture, ".png").pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif", ".avif"])
+def test_metadata_come_back(extension: str) -> None:
+    data = encode(Image.fromarray(draw("shapes", 20, 30)), "JPEG", exif=exif(), xmp=XMP, icc_profile=SRGB)
+    picture = read(data)
+    assert picture.notes == ()
+    written, notes = images.write(picture, extension)
+    assert notes == []
+    found = read(written).metadata
+    assert found.icc == SRGB
+    assert found.xmp == XMP
+    tags = Image.Exif()
+    tags.load(found.exif)
+    assert tags[0x010F] == "Acme"
+    assert tags.get_ifd(0x8769)[0x9003] == "2026:11:21 12:00:00"
+    if extension not in (".tif", ".avif"):  # Pillow writes those anew
+        assert found.exif == picture.metadata.exif
+
+
+def test_xmp_does_not_turn_an_upright_picture() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = read(encode(Image.fromarray(draw("shapes", 20, 30)), "JPEG", exif=exif(6), xmp=TURNED_XMP))
+    assert picture.width == 20
+    assert picture.metadata.xmp == XMP
+
+
+def test_formats_that_cannot_hold_say_so() -> None:
+    picture = Picture(draw("shapes", 9, 9), metadata=Metadata(SRGB, exif().removeprefix(b"Exif\0\0"), b""))
+    for extension in (".bmp", ".ppm", ".jp2"):
+        (note,) = images.write(picture, extension)[1]
+        assert "colour profile, EXIF" in note
+    see_through = Picture(draw("shapes", 9, 9), alpha=draw("noise", 9, 9)[:, :, 0])
+    for extension in (".jpg", ".bmp", ".ppm"):
+        with pytest.raises(ImageError, match="--background"):
+            images.write(see_through, extension)
+
+
+def test_profiles_that_do_not_fit_are_left_out_with_a_note() -> None:
+    grey_profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    for profile, word in (
+        (b"some profile", "damaged"),
+        (grey_profile, "for grey"),
+        (SRGB[:16] + b"CMYK" + SRGB[20:], "CMYK"),
+    ):
+        picture = read(encode(Image.fromarray(draw("shapes", 9, 9)), "TIFF", icc_profile=profile))
+        assert picture.metadata.icc == b""
+        assert any(word in note for note in picture.notes)
+    assert read(encode(Image.fromarray(draw("shapes", 9, 9)[:, :, 0]), "PNG", icc_profile=grey_profile)).metadata.icc
+
+
+def test_damaged_exif_costs_only_the_exif() -> None:
+    for damaged in (b"II*\0\xff\xff\xff\x7f", b"junk", b"MM\0*\0\0\0", b"II*\0\x08\0\0\0\x09\0"):
+        picture = read(encode(Image.fromarray(draw("shapes", 9, 9)), "JPEG", exif=b"Exif\0\0" + damaged))
+        assert (picture.width, picture.metadata.exif) == (9, b"")
+        assert any("EXIF data are damaged" in note for note in picture.notes)
+
+
+def test_strip_drops_all_and_keeps_the_looks() -> None:
+    pixels = draw("gradient", 20, 30)
+    picture = images.stripped(Picture(pixels, metadata=Metadata(SRGB, b"II*\0", XMP)))
+    assert picture.metadata == Metadata()
+    assert np.abs(picture.pixels.astype(int) - pixels).max() <= 1
+    broken = images.stripped(Picture(pixels, metadata=Metadata(b"damaged")))
+    np.testing.assert_array_equal(broken.pixels, pixels)
+    assert any("without being applied" in note for note in broken.notes)
