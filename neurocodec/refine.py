@@ -24,6 +24,7 @@ from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
+from neurocodec.precision import autocast
 from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
 from neurocodec.windows import Area, Report, grow, part_of, silent, tiles, window, within
 
@@ -177,7 +178,7 @@ class _Window:
         table = torch.where(self.first, table_1, table_2)
         symbols = rounding.y(latents.y - mean)
         bits = bits + between(m.y_costs, symbols, table if rounding.soft else table.round()).sum()
-        with torch.autocast(self.x.device.type, torch.bfloat16, enabled=rounding.soft):
+        with autocast(self.x.device, enabled=rounding.soft):
             x_hat = m.codec.networks.g_s(symbols + mean, self.t)
         height, width = self.x.shape[1:3]
         x_hat = x_hat[:, :height, :width].float()

@@ -7,16 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
+from neurocodec import weights
 from neurocodec.errors import TrainingError
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
+from neurocodec.training.export import network_tensors
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import read_checkpoint, train
-from neurocodec.training.objective import TrainingModel
+from neurocodec.training.objective import FactorizedPrior, TrainingModel
 from neurocodec.training.optimizers import make_optimizers
+from neurocodec.training.tables import model_tables
+from neurocodec.training.thaw import fit_z_prior
+from tests.golden.make import TINY as GOLDEN
 from tests.test_training import CPU, SETTINGS, TINY, quiet
 
 
@@ -66,6 +72,44 @@ def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Pa
     train(pictures, tmp_path / "second", replace(settings, steps=2), device=CPU, start=start, report=quiet)
     assert read_checkpoint(tmp_path / "second")["step"] == 2
     assert json.loads(loop.describe(tmp_path / "second"))["origin"]["step"] == SETTINGS.steps
+
+
+def test_a_run_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None:
+    loaded = weights.load(str(GOLDEN), CPU)
+    settings = replace(SETTINGS, steps=1, rate=1e-9)
+    train(pictures, tmp_path, settings, device=CPU, config=loaded.codec.config, start=GOLDEN, report=quiet)
+    state = read_checkpoint(tmp_path)
+    assert state["origin"] == {"weights": GOLDEN.name}
+    # Such a small rate changes nothing: what export would round is what the file held.
+    model = TrainingModel(loaded.codec.config)
+    model.load_state_dict(state["average"])
+    file = safetensors.torch.load_file(GOLDEN)
+    for name, tensor in network_tensors(model).items():
+        if tensor.is_floating_point():
+            assert torch.allclose(tensor.float(), file[name].float(), atol=1e-4), name
+        else:
+            assert torch.equal(tensor.int(), file[name].int()), name
+
+
+def test_the_prior_of_z_is_fitted_to_its_tables() -> None:
+    torch.manual_seed(0)
+    prior = FactorizedPrior(2, 3)
+    with torch.no_grad():
+        prior.means.copy_(torch.randn_like(prior.means) * 3)
+        prior.log_scales.copy_(torch.randn_like(prior.log_scales))
+        prior.logits.copy_(torch.randn_like(prior.logits))
+    _, tables = model_tables(prior)
+    found = FactorizedPrior(2, 3)
+    assert 0 < fit_z_prior(found, tables) < 0.01  # bits a symbol
+    grid = torch.arange(-20, 21.0)[None, :, None].expand(2, -1, 3)
+    assert torch.allclose(found.pmf(grid, torch.arange(2)), prior.pmf(grid, torch.arange(2)), atol=0.03)
+
+
+def test_the_rate_is_that_of_the_last_phase(tmp_path: Path, pictures: Path) -> None:
+    settings = replace(SETTINGS, steps=3, rate=1e-2, tune="psnr")
+    train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
+    last = (tmp_path / "metrics.csv").read_text().splitlines()[-1].split(",")
+    assert float(last[2]) == pytest.approx(1e-2 * 3 / 200)  # the third of 200 steps of warm-up
 
 
 def test_unknown_optimizers_are_refused() -> None:

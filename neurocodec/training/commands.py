@@ -17,13 +17,14 @@ from neurocodec.options import force_option
 @click.option("--tune", type=click.Choice(["ms-ssim", "psnr"]), default="ms-ssim", show_default=True)
 @click.option(
     "--start",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A run whose weights a new run starts from, of any tune.",
+    type=click.Path(exists=True, path_type=Path),
+    help="A weights file, or a run's folder, that a new run starts from; of any tune.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
 @click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",
     type=click.IntRange(min=1),
@@ -45,6 +46,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     Example:
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
       neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
+      neurocodec train photos/ --out runs/further --start weights/ms-ssim-5.safetensors
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
     from neurocodec import api

@@ -25,7 +25,8 @@ from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.optimizers import make_optimizers
-from neurocodec.training.recipe import phase_at
+from neurocodec.training.recipe import TUNES, phase_at
+from neurocodec.training.thaw import thaw
 from neurocodec.training.validation import validate
 
 CLIP_NORM = 1.0
@@ -42,6 +43,7 @@ class Settings:
     batch: int = 8  # pictures per step and process
     patch: int = 256  # pixels
     optimizer: str = "adamw"
+    rate: float | None = None  # peak learning rate of the last phase; None: the recipe's
     average: int = 1000  # steps of the moving average's horizon
     seed: int = 0
     checkpoint_minutes: float = 5.0
@@ -131,8 +133,9 @@ def train(
     """Train until settings.steps, going on from `out` when a checkpoint is there.
 
     pictures and valid are folders of pictures; out receives checkpoint.pt, metrics.csv and
-    validation.csv. A new run takes the averaged weights of the run in `start`, if given: of another
-    tune, or of a smaller config (see ``grow``). Returns the checkpoint's path. Raises TrainingError.
+    validation.csv. A new run takes the weights in `start`, if given: a weights file, or the averaged ones of
+    a run, of another tune, or of a smaller config (see ``grow``). Returns the checkpoint's path. Raises
+    TrainingError, WeightsError.
     """
     with process_group():
         if device is None:
@@ -155,7 +158,7 @@ def train(
             sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
             if start is not None:
                 run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES])
-                report(f"starting from {start}, step {run.origin['step']}")
+                report(f"starting from {start}")
             else:
                 klt_init(run.model.networks, sample)
             run.average.load_state_dict(run.model.state_dict())
@@ -164,15 +167,22 @@ def train(
 
 
 def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, Any]:
-    """Give a model the averaged weights of the run in `start`, grown to its config where that is
-    larger -> that run's settings and step, and its own origin."""
-    state, config = read_checkpoint(start), model.networks.config
-    before = TrainingModel(Config.of(state["config"]))
-    before.load_state_dict(state["average"])
+    """Give a model the weights of a file, or the averaged ones of the run in a folder, grown to its config
+    where that is larger -> where they came from: the file, or the run's settings, step and own origin."""
+    origin: dict[str, Any]
+    if start.is_file():
+        before = thaw(start)
+        origin = {"weights": start.name}
+    else:
+        state = read_checkpoint(start)
+        before = TrainingModel(Config.of(state["config"]))
+        before.load_state_dict(state["average"])
+        origin = {"settings": state["settings"], "step": state["step"], "origin": state.get("origin")}
+    config = model.networks.config
     if before.networks.config != config:
         before = grow(before.eval(), config, sample)
     model.load_state_dict(before.state_dict())
-    return {"settings": state["settings"], "step": state["step"], "origin": state.get("origin")}
+    return origin
 
 
 def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]) -> None:
@@ -188,6 +198,8 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     while run.step < settings.steps and not stopped():
         phase, inside, length = phase_at(settings.tune, run.step, settings.steps, trained=run.origin is not None)
         rate = phase.rate_at(inside, length)
+        if settings.rate is not None and phase is TUNES[settings.tune][-1]:
+            rate *= settings.rate / phase.rate
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator).to(run.device)
         loss, parts = loss_of(model, x, t, phase.objective, anchors)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
+from neurocodec.precision import autocast
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
 
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
@@ -87,7 +88,7 @@ def loss_of(
     model: nn.Module, x: Tensor, t: Tensor, objective: Objective, anchors: int
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM)."""
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with autocast(x.device):
         x_hat, bits_y, bits_z = model(x, t)
     # Everything below in float32: MS-SSIM subtracts squares, which bfloat16 turns into nan.
     pixels = x.shape[1] * x.shape[2]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neurocodec import metrics
 from neurocodec.model import pad
+from neurocodec.precision import autocast
 from neurocodec.training.objective import TrainingModel
 
 
@@ -29,7 +30,7 @@ def validate(
             height, width = picture.shape[:2]
             x = pad(picture.to(device)[None].float() / 255)
             t = torch.tensor([float(position)], device=device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(device):
                 x_hat, bits_y, bits_z = model(x, t)
             decoded = (x_hat[0, :height, :width].float().clamp(0, 1) * 255).round().byte().cpu().numpy()
             original = picture.cpu().numpy()
