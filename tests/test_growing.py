@@ -12,14 +12,14 @@ import torch
 
 from neurocodec import weights
 from neurocodec.errors import TrainingError
-from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.export import network_tensors
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
-from neurocodec.training.loop import read_checkpoint, train
+from neurocodec.training.loop import train
 from neurocodec.training.objective import FactorizedPrior, TrainingModel
 from neurocodec.training.optimizers import make_optimizers
+from neurocodec.training.run import describe, read_checkpoint
 from neurocodec.training.tables import model_tables
 from neurocodec.training.thaw import fit_z_prior
 from tests.golden.make import TINY as GOLDEN
@@ -71,7 +71,7 @@ def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Pa
     # It goes on from its own checkpoint, whatever --start says.
     train(pictures, tmp_path / "second", replace(settings, steps=2), device=CPU, start=start, report=quiet)
     assert read_checkpoint(tmp_path / "second")["step"] == 2
-    assert json.loads(loop.describe(tmp_path / "second"))["origin"]["step"] == SETTINGS.steps
+    assert json.loads(describe(tmp_path / "second"))["origin"]["step"] == SETTINGS.steps
 
 
 def test_a_run_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None:

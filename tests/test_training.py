@@ -23,7 +23,7 @@ from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.init import klt_init
-from neurocodec.training.loop import Settings, random_positions, read_checkpoint, train
+from neurocodec.training.loop import random_positions, train
 from neurocodec.training.objective import (
     FactorizedPrior,
     TrainingModel,
@@ -33,6 +33,7 @@ from neurocodec.training.objective import (
     loss_of,
 )
 from neurocodec.training.recipe import LAMBDAS, MIX, MSE, TUNES, phase_at
+from neurocodec.training.run import Settings, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 from tests.drawing import draw
 
@@ -130,7 +131,7 @@ def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) ->
     assert positions[-1] == 2 * 4096
 
 
-@pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"]])
+@pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"], ["--beta", "0"]])
 def test_another_run_is_not_continued(pictures: Path, tmp_path: Path, arguments: list[str]) -> None:
     train(pictures, tmp_path, replace(SETTINGS, steps=1), device=CPU, config=TINY, report=quiet)
     command = ["train", str(pictures), "--out", str(tmp_path), "--device", "cpu", *arguments]
@@ -267,6 +268,28 @@ def test_divergence_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match="no finite gradient"):
         train(pictures, tmp_path, replace(SETTINGS, steps=200), device=CPU, config=TINY, report=quiet)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_beta_weighs_the_rate_for_the_analysis_alone() -> None:
+    x, t = torch.from_numpy(draw("shapes", 192, 192))[None].float() / 255, torch.tensor([1.0])
+
+    def gradients(beta: float) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        model = TrainingModel(TINY)
+        torch.manual_seed(4)
+        loss, _ = loss_of(model, x, t, MSE, 3, beta=beta)
+        torch.autograd.backward(loss)
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    # g_a's gradient is that of the distortion, and beta times that of the rate; all others stay.
+    free, once, twice = gradients(0.0), gradients(1.0), gradients(2.0)
+    for name, gradient in once.items():
+        if name.startswith("networks.g_a"):
+            torch.testing.assert_close(twice[name] - gradient, gradient - free[name], rtol=1e-2, atol=1e-4)
+            assert not torch.equal(free[name], gradient), name
+        else:
+            torch.testing.assert_close(twice[name], gradient)
+            torch.testing.assert_close(free[name], gradient)
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise"])

@@ -14,7 +14,13 @@ from neurocodec.options import force_option
 @click.argument("pictures", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
 @click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
-@click.option("--tune", type=click.Choice(["ms-ssim", "psnr"]), default="ms-ssim", show_default=True)
+@click.option(
+    "--tune",
+    type=click.Choice(["ms-ssim", "psnr", "restore"]),
+    default="ms-ssim",
+    show_default=True,
+    help="What is optimised; restore: an encoder that takes out noise, blur and JPEG, for the decoder of --start.",
+)
 @click.option(
     "--start",
     type=click.Path(exists=True, path_type=Path),
@@ -24,6 +30,13 @@ from neurocodec.options import force_option
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
 @click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
+@click.option(
+    "--beta",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the rate in what the encoder learns: 0 makes a plain autoencoder, a large one collapses it.",
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",
@@ -47,14 +60,16 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
       neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
       neurocodec train photos/ --out runs/further --start weights/ms-ssim-5.safetensors
+      neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-6.safetensors
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
     from neurocodec import api
-    from neurocodec.training import loop
+    from neurocodec.training.loop import train as train_run
+    from neurocodec.training.run import Settings
 
     chosen = None if device == "auto" else api.torch_device(device)
-    chosen_settings = loop.Settings(**settings)
-    loop.train(
+    chosen_settings = Settings(**settings)
+    train_run(
         pictures, out, chosen_settings, valid, chosen, start=start, report=lambda line: click.echo(line, err=True)
     )
 

@@ -23,9 +23,9 @@ from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import Config
 from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
-from neurocodec.training.loop import read_checkpoint
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.recipe import TUNES
+from neurocodec.training.run import read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 
 CPU = torch.device("cpu")

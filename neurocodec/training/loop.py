@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,104 +19,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
+from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of
-from neurocodec.training.optimizers import make_optimizers
-from neurocodec.training.recipe import TUNES, phase_at
+from neurocodec.training.recipe import TUNES
+from neurocodec.training.run import Run, Settings, read_checkpoint
 from neurocodec.training.thaw import thaw
-from neurocodec.training.validation import validate
 
 CLIP_NORM = 1.0
 BAD_BATCHES = 20
 GROWTH_PICTURES = 64
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user chose; stored in the checkpoint, and only the number of steps may change."""
-
-    tune: str = "ms-ssim"
-    steps: int = 20_000
-    batch: int = 8  # pictures per step and process
-    patch: int = 256  # pixels
-    optimizer: str = "adamw"
-    rate: float | None = None  # peak learning rate of the last phase; None: the recipe's
-    average: int = 1000  # steps of the moving average's horizon
-    seed: int = 0
-    checkpoint_minutes: float = 5.0
-    validate_minutes: float = 20.0
-
-
-class Run:
-    """One training run in one process: model, optimizers, averages, and the files they live in."""
-
-    def __init__(self, folder: Path, settings: Settings, config: Config, device: torch.device):
-        self.folder, self.settings, self.device = folder, settings, device
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
-        torch.manual_seed(settings.seed)
-        self.model = TrainingModel(config).to(device)
-        self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
-        self.optimizers = make_optimizers(self.model, settings.optimizer)
-        self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
-        torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
-        self.step = 0
-        self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    def save(self) -> None:
-        """Write the checkpoint beside its name and rename: a stop in the middle loses nothing."""
-        state: dict[str, Any] = {
-            "config": asdict(self.model.networks.config),
-            "settings": asdict(self.settings),
-            "step": self.step,
-            "origin": self.origin,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "generator": self.generator.get_state(),
-            "random": torch.get_rng_state(),
-        }
-        if self.device.type == "cuda":
-            state["cuda_random"] = torch.cuda.get_rng_state(self.device)
-        beside = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, beside)
-        beside.replace(self.checkpoint)
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
-        self.step, self.origin = state["step"], state.get("origin")
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        if self.rank == 0:
-            self.generator.set_state(state["generator"])
-            torch.set_rng_state(state["random"])
-            if "cuda_random" in state and self.device.type == "cuda":
-                torch.cuda.set_rng_state(state["cuda_random"], self.device)
-        else:
-            self.generator.manual_seed(self.settings.seed * 1000 + self.rank + self.step)
-
-    @torch.no_grad()
-    def update_average(self) -> None:
-        weight = max(1 / self.settings.average, 9 / (10 + self.step))
-        theirs: list[Tensor] = list(self.average.parameters())
-        ours: list[Tensor] = list(self.model.parameters())
-        torch._foreach_lerp_(theirs, ours, weight)
-
-
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run, on the CPU. Raises TrainingError when there is none to read."""
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        raise TrainingError(f"{folder}: no checkpoint.pt here; `neurocodec train` makes one.")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def train(
@@ -145,9 +58,13 @@ def train(
         state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
         if state is not None:
             config = Config.of(state["config"])
-            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed", "optimizer")}
+            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed", "optimizer", "beta")}
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
+        if TUNES[settings.tune][-1].denoise and state is None and start is None:
+            raise TrainingError(
+                f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start."
+            )
         run = Run(out, settings, config or Config(), device)
         crops = load_folder(pictures, settings.patch, device)
         held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
@@ -196,13 +113,11 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     count, first, started = 0, run.step, time.monotonic()
     logged = saved = validated = started
     while run.step < settings.steps and not stopped():
-        phase, inside, length = phase_at(settings.tune, run.step, settings.steps, trained=run.origin is not None)
-        rate = phase.rate_at(inside, length)
-        if settings.rate is not None and phase is TUNES[settings.tune][-1]:
-            rate *= settings.rate / phase.rate
+        phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator).to(run.device)
-        loss, parts = loss_of(model, x, t, phase.objective, anchors)
+        seen = corrupt(x, run.generator) if phase.denoise else None
+        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
         for optimizer in run.optimizers:
@@ -237,8 +152,8 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
             saved = now
         due = now - validated >= 60 * settings.validate_minutes or run.step == settings.steps
         if run.rank == 0 and held_out and due:
-            for row in validate(run.average, held_out):
-                append(run.folder / "validation.csv", {"step": run.step} | row)
+            for row in run.validate(held_out):
+                append(run.folder / "validation.csv", row)
                 report(" ".join(f"{k} {v}" for k, v in row.items()))
             validated = time.monotonic()
     if run.rank == 0:
@@ -285,9 +200,3 @@ def process_group() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def describe(folder: Path) -> str:
-    """What a run did, as JSON, for a model card."""
-    state = read_checkpoint(folder)
-    return json.dumps({"step": state["step"], "settings": state["settings"], "origin": state.get("origin")}, indent=2)

@@ -58,10 +58,15 @@ class TrainingModel(nn.Module):
         self.networks = Networks(config)
         self.z_prior = FactorizedPrior(config.anchors, config.hyper_latents)
 
-    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, H, W, 3) in [0, 1], t (B,) -> x_hat, bits of y (B,), bits of z (B,)."""
+    def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, H, W, 3) in [0, 1], t (B,) -> x_hat, bits of y (B,), bits of z (B,).
+
+        beta weighs what the rate asks of g_a. The prior is trained all the same: with 0 it learns what the
+        latents of a plain autoencoder cost.
+        """
         n = self.networks
-        y = n.g_a(x, t).float()
+        y_decoded = n.g_a(x, t).float()
+        y = y_decoded if beta == 1 else scale_gradient(y_decoded, beta)
         z = n.h_a(y, t).float()
         anchor = t.round().long()
         bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
@@ -75,7 +80,7 @@ class TrainingModel(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             mean = torch.where(first, mean_1, mean_2.float())
             table = torch.where(first, table_1, table_2.float())
-            residual = round_ste(y - mean)
+            residual = round_ste(y_decoded - mean)
             y_hat = residual + mean
             if self.training:
                 bits_y = bits(gaussian_pmf(add_noise(y) - mean, table))
@@ -85,11 +90,20 @@ class TrainingModel(nn.Module):
 
 
 def loss_of(
-    model: nn.Module, x: Tensor, t: Tensor, objective: Objective, anchors: int
+    model: nn.Module,
+    x: Tensor,
+    t: Tensor,
+    objective: Objective,
+    anchors: int,
+    seen: Tensor | None = None,
+    beta: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM)."""
+    """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM).
+
+    seen is what the encoder gets instead of x: the denoising autoencoder's corrupted pictures.
+    """
     with autocast(x.device):
-        x_hat, bits_y, bits_z = model(x, t)
+        x_hat, bits_y, bits_z = model(x if seen is None else seen, t, beta)
     # Everything below in float32: MS-SSIM subtracts squares, which bfloat16 turns into nan.
     pixels = x.shape[1] * x.shape[2]
     bpp = (bits_y + bits_z) / pixels
@@ -117,6 +131,22 @@ def gaussian_pmf(v: Tensor, table: Tensor) -> Tensor:
     width = TAIL_WIDTH * (scale + 1)
     pmf: Tensor = gaussian + TAIL_WEIGHT / (2 * width) * torch.exp(-distance / width)
     return pmf
+
+
+class ScaleGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+scale_gradient: Callable[[Tensor, float], Tensor] = ScaleGradient.apply
 
 
 class Bound(torch.autograd.Function):

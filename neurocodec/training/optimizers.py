@@ -99,7 +99,7 @@ def _refresh(state: dict[str, Any]) -> None:
 
 def make_optimizers(model: nn.Module, name: str) -> list[torch.optim.Optimizer]:
     """The optimizers of a run; their learning rate is set at every step. Raises TrainingError."""
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     if name == "adamw":
         return [torch.optim.AdamW(parameters, lr=1.0, betas=BETAS, weight_decay=0.0)]
     if name != "soap":

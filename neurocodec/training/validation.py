@@ -10,14 +10,22 @@ from torch import Tensor
 from neurocodec import metrics
 from neurocodec.model import pad
 from neurocodec.precision import autocast
+from neurocodec.training.corruption import Corruption
 from neurocodec.training.objective import TrainingModel
+
+CLEAN = Corruption()
+CASES = {"clean": CLEAN, "noise": Corruption(noise=25), "jpeg": Corruption(jpeg=20), "blur": Corruption(blur=1.2)}
 
 
 @torch.no_grad()
 def validate(
-    model: TrainingModel, pictures: Sequence[Tensor], positions: Sequence[float] | None = None
+    model: TrainingModel,
+    pictures: Sequence[Tensor],
+    positions: Sequence[float] | None = None,
+    corruption: Corruption = CLEAN,
 ) -> list[dict[str, float]]:
-    """Means over pictures (H, W, 3) uint8 at quality positions t (default: every anchor).
+    """Means over pictures (H, W, 3) uint8 at quality positions t (default: every anchor), of which the encoder
+    sees what a corruption leaves of them.
 
     Rates are the model's own entropy of rounded latents over the original's pixels; distortions are
     of 8-bit pixels. A row per position: t, bpp, bpp_z, psnr (dB), ms_ssim.
@@ -26,9 +34,10 @@ def validate(
     rows = []
     for position in positions or range(model.networks.config.anchors):
         sums = torch.zeros(4, dtype=torch.float64)
-        for picture in pictures:
+        for i, picture in enumerate(pictures):
             height, width = picture.shape[:2]
-            x = pad(picture.to(device)[None].float() / 255)
+            seen = corruption.apply(picture.cpu().float() / 255, torch.Generator().manual_seed(i))
+            x = pad(seen[None].to(device))
             t = torch.tensor([float(position)], device=device)
             with autocast(device):
                 x_hat, bits_y, bits_z = model(x, t)
@@ -53,3 +62,11 @@ def validate(
             }
         )
     return rows
+
+
+def validate_restoration(model: TrainingModel, pictures: Sequence[Tensor]) -> list[dict[str, float | str]]:
+    """Rate and distortion to the clean pictures at the highest quality, where the encoder sees them clean, with
+    noise of standard deviation 25, as JPEG of quality 20, and blurred by 1.2 pixels. A row for each: case, and
+    what :func:`validate` gives."""
+    top = [model.networks.config.anchors - 1.0]
+    return [{"case": name} | validate(model, pictures, top, case)[0] for name, case in CASES.items()]

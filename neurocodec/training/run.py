@@ -1,0 +1,136 @@
+"""A training run: what the user chose, its model, optimizers and averages, and the checkpoint they live in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from neurocodec.errors import TrainingError
+from neurocodec.networks import Config
+from neurocodec.training.objective import TrainingModel
+from neurocodec.training.optimizers import make_optimizers
+from neurocodec.training.recipe import TUNES, Phase, phase_at
+from neurocodec.training.validation import validate, validate_restoration
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose; stored in the checkpoint, and only the number of steps may change."""
+
+    tune: str = "ms-ssim"
+    steps: int = 20_000
+    batch: int = 8  # pictures per step and process
+    patch: int = 256  # pixels
+    optimizer: str = "adamw"
+    rate: float | None = None  # peak learning rate of the last phase; None: the recipe's
+    beta: float = 1.0  # weight of the rate in what g_a learns; lambda is that of the distortion
+    average: int = 1000  # steps of the moving average's horizon
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+    validate_minutes: float = 20.0
+
+    @property
+    def denoises(self) -> bool:
+        """Whether the encoder sees corrupted pictures, and only it is trained."""
+        return self.tune in TUNES and TUNES[self.tune][-1].denoise
+
+
+class Run:
+    """One training run in one process: model, optimizers, averages, and the files they live in."""
+
+    def __init__(self, folder: Path, settings: Settings, config: Config, device: torch.device):
+        self.folder, self.settings, self.device = folder, settings, device
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        torch.manual_seed(settings.seed)
+        self.model = TrainingModel(config).to(device)
+        self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
+        if settings.denoises:
+            self.model.requires_grad_(False)
+            for encoder in (self.model.networks.g_a, self.model.networks.h_a):
+                encoder.requires_grad_(True)
+        self.optimizers = make_optimizers(self.model, settings.optimizer)
+        self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
+        torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
+        self.step = 0
+        self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint beside its name and rename: a stop in the middle loses nothing."""
+        state: dict[str, Any] = {
+            "config": asdict(self.model.networks.config),
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "origin": self.origin,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_random"] = torch.cuda.get_rng_state(self.device)
+        beside = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, beside)
+        beside.replace(self.checkpoint)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
+        self.step, self.origin = state["step"], state.get("origin")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self.rank == 0:
+            self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["random"])
+            if "cuda_random" in state and self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_random"], self.device)
+        else:
+            self.generator.manual_seed(self.settings.seed * 1000 + self.rank + self.step)
+
+    def phase_and_rate(self) -> tuple[Phase, float]:
+        """What the next step belongs to, and its learning rate."""
+        settings = self.settings
+        phase, inside, length = phase_at(settings.tune, self.step, settings.steps, trained=self.origin is not None)
+        rate = phase.rate_at(inside, length)
+        if settings.rate is not None and phase is TUNES[settings.tune][-1]:
+            rate *= settings.rate / phase.rate
+        return phase, rate
+
+    def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
+        """The averaged weights on held-out pictures: rows for validation.csv."""
+        measure = validate_restoration if self.settings.denoises else validate
+        return [{"step": self.step} | row for row in measure(self.average, pictures)]
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        weight = max(1 / self.settings.average, 9 / (10 + self.step))
+        theirs: list[Tensor] = list(self.average.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(theirs, ours, weight)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run, on the CPU. Raises TrainingError when there is none to read."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise TrainingError(f"{folder}: no checkpoint.pt here; `neurocodec train` makes one.")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def describe(folder: Path) -> str:
+    """What a run did, as JSON, for a model card."""
+    state = read_checkpoint(folder)
+    return json.dumps({"step": state["step"], "settings": state["settings"], "origin": state.get("origin")}, indent=2)
