@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from benchmarks import codecs, crops, equal_bytes, packaged, summary
+from benchmarks import beta, codecs, crops, equal_bytes, packaged, summary
 from benchmarks.__main__ import main
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
@@ -215,3 +215,16 @@ def test_crops(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (3 * 180 + 2 * crops.MARGIN, 180 + crops.CAPTION)
+
+
+def test_beta_weighs_rate_against_distortion(tmp_path: Path, pictures: Path) -> None:
+    arguments = [str(pictures), "--valid", str(pictures), "--out", str(tmp_path / "beta")]
+    result = CliRunner().invoke(beta.main, [*arguments, "--betas", "0,1", "--steps", "2"])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "beta" / "beta.json").read_text())
+    assert [r["beta"] for r in found["results"]] == [0, 1]
+    for row in found["results"]:
+        assert [a["t"] for a in row["anchors"]] == [0, 1, 2, 3]
+        assert row["anchors"][0]["bpp"] < row["anchors"][3]["bpp"]
+        assert row["active"][0] < row["active"][3] <= 1
+    assert "β = 0" in (tmp_path / "beta" / "beta.svg").read_text()
