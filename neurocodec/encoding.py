@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neurocodec import alpha, container, metrics
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.entropy import Encoder
-from neurocodec.errors import ImageError, VerificationError, WeightsError
+from neurocodec.errors import ImageError, UnusableModelError, VerificationError
 from neurocodec.images import Picture
 from neurocodec.metadata import Metadata
 from neurocodec.ms_ssim import SMALLEST
@@ -83,7 +83,9 @@ class Encoding:
     def _refined(self, quality: int, effort: int, report: Report) -> tuple[bytes, torch.Tensor]:
         codec, objective = self.loaded.codec, self.loaded.objective
         if objective is None:
-            raise WeightsError("the model does not say what it was trained for, as --effort needs: export it again.")
+            raise UnusableModelError(
+                "the model does not say what it was trained for, as --effort needs: export it again."
+            )
         position = self.loaded.position(quality)
         best = Refiner(codec, objective).refine(as_tensor(self.pixels), position, EFFORT_STEPS[effort], report)
         return codec.encode_latents(best.y, best.z, position)
