@@ -33,6 +33,7 @@ OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
 }
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
+LAID_PIXELS = 1 << 20  # at a time
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -144,10 +145,15 @@ def laid_on(picture: Picture, colour: tuple[int, int, int]) -> Picture:
     """A picture without transparency: what shows through is a colour."""
     if picture.alpha is None:
         return picture
-    share = picture.alpha[:, :, None].astype(np.float32) / 255
-    mixed = picture.pixels * share + np.array(colour, np.float32) * (1 - share)
+    pixels = np.empty_like(picture.pixels)
+    step = max(1, LAID_PIXELS // picture.width)
+    for top in range(0, picture.height, step):  # floats of a whole picture are four times its size, and several
+        rows = slice(top, top + step)
+        share = picture.alpha[rows, :, None].astype(np.float32) / 255
+        mixed = picture.pixels[rows] * share + np.array(colour, np.float32) * (1 - share)
+        pixels[rows] = mixed.round().astype(np.uint8)
     grey = picture.grey and len(set(colour)) == 1
-    return replace(picture, pixels=mixed.round().astype(np.uint8), grey=grey, alpha=None)
+    return replace(picture, pixels=pixels, grey=grey, alpha=None)
 
 
 def check_extension(extension: str) -> None:
