@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import alpha, container, metrics
+from neurocodec import alpha, container, metadata, metrics
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.entropy import Encoder
 from neurocodec.errors import ImageError, UnusableModelError, VerificationError
@@ -124,7 +124,8 @@ def decode(c: Container, loaded: LoadedModel, report: Report, scale: int = 1) ->
     if channel is not None and scale > 1:
         channel = alpha.reduce(channel, scale)
     pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), report, scale)
-    return Picture(as_stored(pixels.cpu().numpy(), c.grey), c.grey, channel, Metadata(c.icc, c.exif, c.xmp))
+    kept, notes = metadata.believed(Metadata(c.icc, c.exif, c.xmp))
+    return Picture(as_stored(pixels.cpu().numpy(), c.grey), c.grey, channel, kept, tuple(notes))
 
 
 def as_stored(pixels: Pixels, grey: bool) -> Pixels:

@@ -131,7 +131,7 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
         f"{input_name(source)}: {len(data)} bytes -> {output_name(target)}: "
         f"{picture.width}x{picture.height}, {len(encoded)} bytes"
     )
-    return Outcome(line, found, tuple(notes))
+    return Outcome(line, found, (*picture.notes, *notes))
 
 
 def _colour(name: str) -> tuple[int, int, int]:
