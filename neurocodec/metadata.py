@@ -175,7 +175,8 @@ def _tiff_options(metadata: Metadata) -> dict[str, Any]:
             tags[tag] = found[tag]
     for ifd in (IFD.Exif, IFD.GPSInfo):
         if nested := found.get_ifd(ifd):
-            tags[ifd] = nested
+            tags.get_ifd(ifd).update(nested)
+            tags[ifd] = tags.get_ifd(ifd)
     if metadata.xmp:
         tags[_TIFF_XMP] = metadata.xmp
     # libtiff, which compresses, cannot write EXIF and GPS: they lie in directories of their own.

@@ -138,7 +138,11 @@ FORMS = (
 def with_nested_tiff(rng: random.Random) -> tuple[str, bytes]:
     """A whole TIFF of one strip, whose own directory holds nonsense besides what the pixels need."""
     raw, order = draw("shapes", 10, 12).tobytes(), rng.choice("<>")
-    short, at = (lambda v: v << 16) if order == ">" else (lambda v: v), 8 + len(raw)
+    at = 8 + len(raw)
+
+    def short(value: int) -> int:
+        return value << 16 if order == ">" else value
+
     needed: list[Entry] = [
         *((tag, 3, 1, short(value)) for tag, value in ((0x100, 12), (0x101, 10), (0x103, 1), (0x106, 2), (0x115, 3))),
         (0x102, 3, 1, short(8)),
