@@ -17,6 +17,7 @@ from torch import Tensor
 from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
+from neurocodec.layers import undrawn
 from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
@@ -140,7 +141,8 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
 def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
     """The codec of a weights file's tensors: float transforms, integer prior and tables."""
     # Not on the meta device: its first use imports half of torch's compiler, a whole second.
-    networks = Networks(config)
+    with undrawn():
+        networks = Networks(config)
     for name in ("h_s", "context"):
         integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         make_exact(networks.get_submodule(name), integers)
