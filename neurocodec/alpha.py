@@ -7,6 +7,7 @@ fewer levels, as in WebP: edges stay where they are, and 0 and 255 stay themselv
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,14 @@ CONSTANT, IMAGE = 0, 1  # the first byte of a section
 WEBP_SIDE = 16383  # pixels at most
 WEBP_PIXELS = 16_000_000  # more take lossless WebP minutes
 LEVEL_ROUNDS = 6
+STRIP = 1 << 20  # pixels
 FILL_SIDE = 1024  # pixels: hidden colours are made square by square, which bounds memory
 
 
 def pack(alpha: Channel, quality: int = 100) -> bytes:
     """alpha, quality 0 to 100 (lossless) -> the bytes of the section."""
     alpha = reduce_levels(alpha, quality)
-    if (alpha == alpha[0, 0]).all():
+    if alpha.min() == alpha.max():
         return bytes([CONSTANT, alpha[0, 0]])
     image, candidates = Image.fromarray(alpha), []
     forms: dict[str, dict[str, object]] = {"PNG": {"optimize": alpha.size <= WEBP_PIXELS}}
@@ -52,7 +54,12 @@ def unpack(section: bytes, height: int, width: int) -> Channel:
                 raise FormatError(
                     f"the alpha is {image.width}x{image.height} in mode {image.mode}, not {width}x{height}."
                 )
-            return np.array(image)[:, :, 1] if image.mode == "RGB" else np.array(image)
+            image.load()
+            found = np.empty((height, width), np.uint8)
+            for rows in strips(height, width):  # Pillow hands out copies of copies
+                part = np.asarray(image.crop((0, rows.start, width, rows.stop)))
+                found[rows] = part[:, :, 1] if image.mode == "RGB" else part
+            return found
     except (FormatError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged data
@@ -66,7 +73,7 @@ def reduce_levels(alpha: Channel, quality: int) -> Channel:
     if quality >= 100:
         return alpha
     levels = 2 + quality // 5 if quality <= 70 else 16 + (quality - 70) * 8
-    counts = np.bincount(alpha.ravel(), minlength=256)
+    counts = sum(np.bincount(alpha[rows].ravel(), minlength=256) for rows in strips(*alpha.shape))
     present = np.flatnonzero(counts)
     if len(present) <= levels:
         return alpha
@@ -78,8 +85,17 @@ def reduce_levels(alpha: Channel, quality: int) -> Channel:
         centres = np.where(weights > 0, sums / np.maximum(weights, 1), centres)
         centres[0], centres[-1] = 0, 255
     mapped = centres.round().astype(np.uint8)[np.abs(np.arange(256)[:, None] - centres).argmin(1)]
-    reduced: Channel = mapped[alpha]
+    reduced = np.empty_like(alpha)
+    for rows in strips(*alpha.shape):
+        reduced[rows] = mapped[alpha[rows]]
     return reduced
+
+
+def strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture, some at a time: numpy makes eight bytes of each pixel that is counted or looked up."""
+    step = max(1, STRIP // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def reduce(alpha: Channel, scale: int) -> Channel:

@@ -18,7 +18,7 @@ from PIL import Image
 from neurocodec import container, weights
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.encoding import Encoding, decode
-from neurocodec.errors import ImageError, NeurocodecError, WeightsError
+from neurocodec.errors import DeviceError, ImageError, WeightsError
 from neurocodec.files import read_source
 from neurocodec.images import Picture, from_pillow, read
 from neurocodec.limits import DEFAULT_MAX_PIXELS
@@ -51,6 +51,8 @@ class Info:
     xmp: int
     bytes: int  # of the whole file
     bits_per_pixel: float
+    pixel_bytes: int  # of the pixels themselves, 1 to 4 a pixel
+    ratio: float  # pixel_bytes / bytes
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def info(data: Source) -> Info:
     data = bytes_of(data)
     c = container.unpack(data, max_pixels=container.SIDE_LIMIT**2)
     names = {m.id: m.name for m in weights.MODELS}
+    raw = c.width * c.height * ((1 if c.grey else 3) + bool(c.alpha))
     private = f"private, SHA-256 {c.fingerprint.hex()}..."
     return Info(
         version=container.VERSION,
@@ -170,6 +173,8 @@ def info(data: Source) -> Info:
         xmp=len(c.xmp),
         bytes=len(data),
         bits_per_pixel=len(data) * 8 / (c.width * c.height),
+        pixel_bytes=raw,
+        ratio=raw / len(data),
     )
 
 
@@ -207,11 +212,11 @@ def bytes_of(source: Source) -> bytes:
 
 
 def torch_device(device: str) -> torch.device:
-    """ "auto" is cuda where there is one. Raises NeurocodecError for a cuda that is not there."""
+    """ "auto" is cuda where there is one. Raises DeviceError for a cuda that is not there."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise NeurocodecError("there is no CUDA device here: use --device cpu or auto.")
+        raise DeviceError("there is no CUDA device here: use --device cpu or auto.")
     return torch.device(device)
 
 

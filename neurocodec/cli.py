@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -23,6 +24,10 @@ class Command(click.Group):
             return super().invoke(ctx)
         except NeurocodecError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.strerror is None:
+                raise  # click ends quietly when a reader goes away
+            raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror}.") from error
         except MemoryError as error:
             raise click.ClickException("not enough memory for this picture.") from error
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import alpha, container, metrics
+from neurocodec import alpha, container, metadata, metrics
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.entropy import Encoder
-from neurocodec.errors import ImageError, VerificationError, WeightsError
+from neurocodec.errors import ImageError, UnusableModelError, VerificationError
 from neurocodec.images import Picture
 from neurocodec.metadata import Metadata
 from neurocodec.ms_ssim import SMALLEST
@@ -83,7 +83,9 @@ class Encoding:
     def _refined(self, quality: int, effort: int, report: Report) -> tuple[bytes, torch.Tensor]:
         codec, objective = self.loaded.codec, self.loaded.objective
         if objective is None:
-            raise WeightsError("the model does not say what it was trained for, as --effort needs: export it again.")
+            raise UnusableModelError(
+                "the model does not say what it was trained for, as --effort needs: export it again."
+            )
         position = self.loaded.position(quality)
         best = Refiner(codec, objective).refine(as_tensor(self.pixels), position, EFFORT_STEPS[effort], report)
         return codec.encode_latents(best.y, best.z, position)
@@ -122,7 +124,8 @@ def decode(c: Container, loaded: LoadedModel, report: Report, scale: int = 1) ->
     if channel is not None and scale > 1:
         channel = alpha.reduce(channel, scale)
     pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality), report, scale)
-    return Picture(as_stored(pixels.cpu().numpy(), c.grey), c.grey, channel, Metadata(c.icc, c.exif, c.xmp))
+    kept, notes = metadata.believed(Metadata(c.icc, c.exif, c.xmp))
+    return Picture(as_stored(pixels.cpu().numpy(), c.grey), c.grey, channel, kept, tuple(notes))
 
 
 def as_stored(pixels: Pixels, grey: bool) -> Pixels:

@@ -4,6 +4,8 @@ NeurocodecError
 ├── ImageError      a picture that cannot be read, written or represented
 ├── FormatError     bytes that are not a whole, undamaged neurocodec file
 ├── WeightsError    a model that is unknown, missing or not the one that was asked for
+│   └── UnusableModelError  such a model, whatever the file: nothing at all can be done with it
+├── DeviceError     a device that is not there
 ├── VerificationError  a file that does not decode to what was encoded
 └── TrainingError   a training run that cannot start, go on or be exported
 """
@@ -27,9 +29,20 @@ class WeightsError(NeurocodecError):
     """A model that is unknown, missing, or not the one that was asked for."""
 
 
+class UnusableModelError(WeightsError):
+    """A model that is unknown, missing, damaged or lacks something, whatever the file: it is no file's fault."""
+
+
+class DeviceError(NeurocodecError):
+    """A device that is not there: no file's fault either."""
+
+
 class VerificationError(NeurocodecError):
     """A file that does not decode to what was encoded: a fault of the machine, or of ours."""
 
 
 class TrainingError(NeurocodecError):
     """A training run that cannot start, go on or be exported."""
+
+
+ABOUT_NO_FILE = (UnusableModelError, DeviceError)  # said once, and without a file's name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+from neurocodec import beside
 from neurocodec.errors import NeurocodecError
 
 Path_ = TypeVar("Path_", bound=PurePath)
@@ -23,18 +23,27 @@ def check_target(source: str, target: str, force: bool) -> None:
         return
     if not target:
         raise NeurocodecError("the name of the output is empty.")
-    path = Path(target)
+    try:
+        sentence = _obstacle(source, Path(target), force)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise NeurocodecError(f"{target}: cannot be written: {error.strerror}.") from error
+    if sentence:
+        raise NeurocodecError(sentence)
+
+
+def _obstacle(source: str, path: Path, force: bool) -> str | None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         # It would be replaced by a file: /dev/null too, for who has the right.
-        raise NeurocodecError(f"{target} is a device or a pipe: write to standard output (-) and redirect it.")
+        return f"{path} is a device or a pipe: write to standard output (-) and redirect it."
     if source != STANDARD and path.exists() and Path(source).exists() and path.samefile(source):
-        raise NeurocodecError(f"{target} is the input itself: choose another name for the output.")
+        return f"{path} is the input itself: choose another name for the output."
     if path.is_dir():
-        raise NeurocodecError(f"{target} is a folder: name a file in it.")
+        return f"{path} is a folder: name a file in it."
     if path.exists() and not force:
-        raise NeurocodecError(f"{target} exists: choose another name, or --force.")
+        return f"{path} exists: choose another name, or --force."
     if not path.absolute().parent.is_dir():
-        raise NeurocodecError(f"{path.parent}: there is no such folder to write into.")
+        return f"{path.parent}: there is no such folder to write into."
+    return None
 
 
 def check_folder(folder: str, make: bool = False) -> None:
@@ -61,39 +70,41 @@ def mirrored(inside: Sequence[Path_], suffix: str) -> dict[Path_, Path_]:
     return {p: p.with_suffix(suffix) if alone[p] else p.with_name(p.name + suffix) for p in inside}
 
 
+def input_name(source: str) -> str:
+    """What messages call an input."""
+    return "standard input" if source == STANDARD else source
+
+
+def output_name(target: str) -> str:
+    """What messages call an output."""
+    return "standard output" if target == STANDARD else target
+
+
 def read_source(source: str) -> bytes:
     """All bytes of a file, or of standard input."""
+    if source == STANDARD and sys.stdin is None:  # a process can be started without
+        raise NeurocodecError("standard input is closed.")
     try:
         if source == STANDARD:
             return sys.stdin.buffer.read()
         return Path(source).read_bytes()
     except OSError as error:
-        raise NeurocodecError(f"{source}: cannot be read: {error.strerror}.") from error
+        raise NeurocodecError(f"{input_name(source)}: cannot be read: {error.strerror}.") from error
 
 
 def write_target(target: str, data: bytes) -> None:
     """Write beside the target and rename: whatever happens, the target is whole or untouched."""
-    if target == STANDARD:
-        try:
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
-                stream.write(data)
-        except OSError as error:
-            raise NeurocodecError(f"standard output cannot be written: {error.strerror}.") from error
-        return
-    path = Path(target)
-    beside = ""
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; an output has the rights that any new file here would get.
-        os.umask(mask := os.umask(0))
-        os.chmod(beside, 0o666 & ~mask)
-        os.replace(beside, path)
+        if target == STANDARD:
+            _write_standard(data)
+        else:
+            beside.replace(Path(target), data)
     except OSError as error:
-        raise NeurocodecError(f"{target}: cannot be written: {error.strerror}.") from error
-    finally:
-        if beside and os.path.exists(beside):
-            os.unlink(beside)
+        raise NeurocodecError(f"{output_name(target)}: cannot be written: {error.strerror}.") from error
+
+
+def _write_standard(data: bytes) -> None:
+    if sys.stdout is None:
+        raise NeurocodecError("standard output is closed.")
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
+        stream.write(data)

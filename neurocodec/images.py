@@ -32,7 +32,10 @@ OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
     ".avif": ("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
 }
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
+# What is tried to be left out, if a file with all of it cannot be written: as little as can be.
+LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
+LAID_PIXELS = 1 << 20  # at a time
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -144,10 +147,15 @@ def laid_on(picture: Picture, colour: tuple[int, int, int]) -> Picture:
     """A picture without transparency: what shows through is a colour."""
     if picture.alpha is None:
         return picture
-    share = picture.alpha[:, :, None].astype(np.float32) / 255
-    mixed = picture.pixels * share + np.array(colour, np.float32) * (1 - share)
+    pixels = np.empty_like(picture.pixels)
+    step = max(1, LAID_PIXELS // picture.width)
+    for top in range(0, picture.height, step):  # floats of a whole picture are four times its size, and several
+        rows = slice(top, top + step)
+        share = picture.alpha[rows, :, None].astype(np.float32) / 255
+        mixed = picture.pixels[rows] * share + np.array(colour, np.float32) * (1 - share)
+        pixels[rows] = mixed.round().astype(np.uint8)
     grey = picture.grey and len(set(colour)) == 1
-    return replace(picture, pixels=mixed.round().astype(np.uint8), grey=grey, alpha=None)
+    return replace(picture, pixels=pixels, grey=grey, alpha=None)
 
 
 def check_extension(extension: str) -> None:
@@ -174,10 +182,22 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     image = to_pillow(picture)
     if picture.grey and form in COLOUR_ONLY:
         image = image.convert("RGB" if picture.alpha is None else "RGBA")
-    extra, notes = metadata.options(form, picture.metadata)
-    out = io.BytesIO()
-    try:
-        image.save(out, form, **(options | extra))
-    except (OSError, ValueError) as error:
-        raise ImageError(f"a {picture.width}x{picture.height} picture does not fit into {form}: {error}") from error
-    return out.getvalue(), notes
+    failures: list[Exception] = []
+    for names in LEFT_OUT:
+        if not all(getattr(picture.metadata, name) for name in names):
+            continue
+        kept, out = replace(picture.metadata, **dict.fromkeys(names, b"")), io.BytesIO()
+        try:
+            extra, notes = metadata.options(form, kept)
+            image.save(out, form, **(options | extra))
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's writers raise anything for damaged EXIF
+            failures.append(error)
+            continue
+        called = " and ".join(metadata.NAMES[name] for name in names)
+        lost = [f"its {called} could not be written into {form} and is left out ({failures[0]})."] if names else []
+        return out.getvalue(), notes + lost
+    raise ImageError(
+        f"a {picture.width}x{picture.height} picture does not fit into {form}: {failures[-1]}"
+    ) from failures[-1]

@@ -6,11 +6,38 @@ is the fastest thing a CPU does, and the only product that the exact path (``fix
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
+
+_undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Layers made within hold anything, for what a file holds is about to take its place: to draw millions of
+    numbers takes longer than all else of loading a model, and moves the program's random state."""
+    token = _undrawn.set(True)
+    try:
+        yield
+    finally:
+        _undrawn.reset(token)
+
+
+def drawn(shape: Sequence[int], *factors: float) -> Tensor:
+    """First weights: normally distributed, times factors."""
+    if _undrawn.get():
+        return torch.empty(*shape)
+    weight = torch.randn(*shape)
+    for factor in factors:
+        weight = weight * factor
+    return weight
 
 
 class Pointwise(nn.Module):
@@ -19,7 +46,7 @@ class Pointwise(nn.Module):
     def __init__(self, c_in: int, c_out: int, activation: bool = False, gain: float = 1.0) -> None:
         super().__init__()
         self.activation = activation
-        self.weight = nn.Parameter(torch.randn(c_out, c_in) * gain * c_in**-0.5)
+        self.weight = nn.Parameter(drawn((c_out, c_in), gain, c_in**-0.5))
         self.bias = nn.Parameter(torch.zeros(c_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,7 +63,7 @@ class Depthwise(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        weight = torch.randn(channels, 1, 3, 3) * 0.1
+        weight = drawn((channels, 1, 3, 3), 0.1)
         weight[:, :, 1, 1] += 0.7
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(channels))

@@ -30,7 +30,22 @@ _DESCRIPTIONS = (
     Base.Copyright,
     Base.HostComputer,
 )
+_WITH_TIFF = (
+    *_DESCRIPTIONS,
+    Base.DocumentName,
+    Base.XResolution,
+    Base.YResolution,
+    Base.ResolutionUnit,
+    Base.Rating,
+    Base.XPTitle,
+    Base.XPComment,
+    Base.XPAuthor,
+    Base.XPKeywords,
+    Base.XPSubject,
+)
 _XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
+_XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')  # what Pillow looks for, if it is left
+NAMES = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
 PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
 
@@ -64,7 +79,7 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
         if len(kept[name]) > LIMIT:
             notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {LIMIT}.")
             kept[name] = b""
-    xmp = _XMP_ORIENTATION.sub(b"", kept["XMP"])
+    xmp = _upright_xmp(kept["XMP"])
     return Metadata(kept["ICC profile"], kept["EXIF"], xmp), orientation if 1 <= orientation <= 8 else 1, notes
 
 
@@ -99,12 +114,25 @@ def upright(exif: bytes) -> bytes:
     order = {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     (entries,) = struct.unpack_from(f"{order}H", exif, start)
+    straight = struct.pack(f"{order}HHIHH", Base.Orientation, 3, 1, 1, 0)
     for at in range(start + 2, start + 2 + 12 * entries, 12):
-        tag, kind = struct.unpack_from(f"{order}HH8x", exif, at)
+        (tag,) = struct.unpack_from(f"{order}H10x", exif, at)
         if tag == Base.Orientation:
-            value = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *((1, 0) if kind == 3 else (1,)))
-            return exif[: at + 8] + value + exif[at + 12 :]
+            exif = exif[:at] + straight + exif[at + 12 :]
     return exif
+
+
+def believed(found: Metadata) -> tuple[Metadata, list[str]]:
+    """What a file of ours says, as it must be and a hostile one may not be: upright. And notes of what is damaged."""
+    try:
+        exif, notes = upright(found.exif), list[str]()
+    except (KeyError, struct.error):
+        exif, notes = b"", ["its EXIF data are damaged and not kept."]
+    return Metadata(found.icc, exif, _upright_xmp(found.xmp)), notes
+
+
+def _upright_xmp(xmp: bytes) -> bytes:
+    return _XMP_TURN.sub(rb"\g<1>1", _XMP_ORIENTATION.sub(b"", xmp))
 
 
 def fitting_profile(icc: bytes, grey: bool) -> tuple[bytes, str | None]:
@@ -124,8 +152,7 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
     """Options of Pillow's `save` that put metadata into a file of a format, and notes of what it cannot hold."""
     kept = {name: data for name, data in vars(metadata).items() if data}
     if form not in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
-        names = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
-        return {}, [f"{form} cannot hold its {', '.join(names[k] for k in kept)}."] if kept else []
+        return {}, [f"{form} cannot hold its {', '.join(NAMES[k] for k in kept)}."] if kept else []
     found: dict[str, Any] = {"icc_profile": metadata.icc} if metadata.icc else {}
     if form == "TIFF":
         return found | _tiff_options(metadata), []
@@ -140,13 +167,21 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tiff_options(metadata: Metadata) -> dict[str, Any]:
-    tags = Image.Exif()
-    tags.load(metadata.exif)
+    found, tags = Image.Exif(), Image.Exif()
+    found.load(metadata.exif)
+    # What else it may say of widths, strips and bits was true of another file, or never.
+    for tag in _WITH_TIFF:
+        if tag in found:
+            tags[tag] = found[tag]
+    for ifd in (IFD.Exif, IFD.GPSInfo):
+        if nested := found.get_ifd(ifd):
+            tags.get_ifd(ifd).update(nested)
+            tags[ifd] = tags.get_ifd(ifd)
     if metadata.xmp:
         tags[_TIFF_XMP] = metadata.xmp
     # libtiff, which compresses, cannot write EXIF and GPS: they lie in directories of their own.
-    nested = IFD.Exif in tags or IFD.GPSInfo in tags
-    return ({"exif": tags} if len(tags) else {}) | ({"compression": "raw"} if nested else {})
+    apart = IFD.Exif in tags or IFD.GPSInfo in tags
+    return ({"exif": tags} if len(tags) else {}) | ({"compression": "raw"} if apart else {})
 
 
 def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:

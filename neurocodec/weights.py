@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from neurocodec.entropy import Tables
-from neurocodec.errors import WeightsError
+from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
+from neurocodec.layers import undrawn
 from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
@@ -80,12 +81,12 @@ def weights_folder() -> Path:
 
 
 def find(name: str) -> Model:
-    """The shipped model of this name. Raises WeightsError naming those there are."""
+    """The shipped model of this name. Raises UnusableModelError naming those there are."""
     for model in MODELS:
         if model.name == name:
             return model
     names = ", ".join(m.name for m in MODELS)
-    raise WeightsError(f"model {name!r} is not known: use one of {names}, or the path of a .safetensors file.")
+    raise UnusableModelError(f"model {name!r} is not known: use one of {names}, or the path of a .safetensors file.")
 
 
 def find_id(model_id: int) -> Model:
@@ -100,7 +101,10 @@ _loaded: dict[tuple[str, str], LoadedModel] = {}
 
 
 def load(name: str, device: torch.device) -> LoadedModel:
-    """A model by its shipped name, or by the path of a weights file; loaded once per process."""
+    """A model by its shipped name, or by the path of a weights file; loaded once per process.
+
+    Raises UnusableModelError.
+    """
     key = (name, str(device))
     if key not in _loaded:
         if name.endswith(".safetensors"):
@@ -114,10 +118,12 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: the weights cannot be read: {error.strerror}.") from error
+        raise UnusableModelError(f"{path}: the weights cannot be read: {error.strerror}.") from error
     digest = hashlib.sha256(data)
     if model is not None and digest.hexdigest() != model.sha256:
-        raise WeightsError(f"{path}: these are not the weights of model {model.name!r}: install the package again.")
+        raise UnusableModelError(
+            f"{path}: these are not the weights of model {model.name!r}: install the package again."
+        )
     try:
         tensors = safetensors.torch.load(data)
         metadata = _read_metadata(data)
@@ -125,17 +131,18 @@ def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedM
         calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
         objective = Objective.of(json.loads(metadata["objective"])) if "objective" in metadata else None
         codec = build_codec(config, tensors, device)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a weights file of this package: {error}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, WeightsError) as error:
+        raise UnusableModelError(f"{path}: not a weights file of this package: {error}") from error
     if not _calibration_is_usable(calibration, config.anchors):
-        raise WeightsError(f"{path}: its calibration does not rise from quality to quality.")
+        raise UnusableModelError(f"{path}: its calibration does not rise from quality to quality.")
     return LoadedModel(codec, calibration, model.id if model else None, digest.digest()[:4], objective)
 
 
 def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
     """The codec of a weights file's tensors: float transforms, integer prior and tables."""
     # Not on the meta device: its first use imports half of torch's compiler, a whole second.
-    networks = Networks(config)
+    with undrawn():
+        networks = Networks(config)
     for name in ("h_s", "context"):
         integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         make_exact(networks.get_submodule(name), integers)

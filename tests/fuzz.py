@@ -1,8 +1,9 @@
-"""python -m tests.fuzz [--cases N] [--seed S]: damaged and hostile files, as many as there is time for.
+"""python -m tests.fuzz [--cases N] [--seed S] [--nested]: damaged and hostile files, as many as there is time for.
 
 Files are mutated and mostly given a fresh checksum, so that what is behind it is reached. The rule: a picture, or
 one of our errors in one sentence; never another exception, never more than a bounded time. Run it for
-hours after a change of the format; tests/test_fuzz.py runs a part of it.
+hours after a change of the format; tests/test_fuzz.py runs a part of it. --nested takes EXIF and profiles that are
+nonsense inside (``tests.hostile``), on the way in and in containers, and all the way out again.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import click
 import numpy as np
 from PIL import Image, ImageCms
 
-from neurocodec import api, images
+from neurocodec import api, container, images
 from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
 from neurocodec.images import Picture
 from neurocodec.metadata import Metadata
+from tests import hostile
 from tests.drawing import draw
 from tests.golden.make import TINY
 
 MODEL = str(TINY)
 LIMIT = 4096  # pixels, so that a case takes milliseconds
+EXACT = (".png", ".webp", ".tif", ".bmp", ".ppm")
 SECONDS = 20.0  # that a case may take at most, on a machine that is busy
 
 Mutation = Callable[[bytearray, random.Random], None]
@@ -47,8 +50,9 @@ class Report:
     def table(self) -> str:
         """A line for each kind of damage: how many were refused, and how many gave a picture."""
         kinds = sorted({kind for kind, _ in self.outcomes})
-        lines = [f"{'damage':>28} {'refused':>8} {'picture':>8}"]
-        lines += [f"{k:>28} {self.outcomes[k, 'refused']:8} {self.outcomes[k, 'picture']:8}" for k in kinds]
+        wide = max(28, *map(len, kinds))
+        lines = [f"{'damage':>{wide}} {'refused':>8} {'picture':>8}"]
+        lines += [f"{k:>{wide}} {self.outcomes[k, 'refused']:8} {self.outcomes[k, 'picture']:8}" for k in kinds]
         return "\n".join([*lines, f"slowest case {self.slowest:.2f} s, outside the rules {len(self.broken)}"])
 
 
@@ -164,18 +168,53 @@ def cases(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
         yield f"{mutation.__name__}, {'resealed' if resealed else 'as it is'}", bytes(body)
 
 
-def run(seed: int, count: int) -> Report:
-    """Try all cases."""
+def nested(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """(kind of nonsense, bytes): image files and .nc files by turns, whose EXIF and profiles lie."""
+    rng = random.Random(seed)
+    sections = hostile.sections(rng)
+    plain = container.unpack(api.compress(draw("shapes", 10, 12), 50, MODEL))
+    for i in range(count):
+        if i % 2:
+            kind, found = next(sections)
+            yield kind, container.pack(replace(plain, exif=found.get("exif", b""), icc=found.get("icc", b"")))
+        else:
+            kind, data = hostile.picture(rng)
+            yield f"picture, {kind}", data
+
+
+def decode(kind: str, data: bytes) -> Picture:
+    if kind.startswith("picture"):
+        return images.read(data, LIMIT)
+    return api.decompress(data, MODEL, max_pixels=LIMIT)
+
+
+def decode_and_write(kind: str, data: bytes) -> Picture:
+    """Also: stripped, into every format and out of it again, with the pixels that went in."""
+    picture = decode(kind, data)
+    if images.stripped(picture).pixels.shape != picture.pixels.shape:
+        raise ValueError("stripped, it is another picture")
+    for extension in images.OUTPUTS:
+        if picture.alpha is not None and images.OUTPUTS[extension][0] not in images.WITH_ALPHA:
+            continue
+        again = images.read(images.write(picture, extension)[0], LIMIT)
+        same = again.pixels.shape == picture.pixels.shape
+        if extension in EXACT and picture.alpha is None:
+            same = same and bool((again.pixels == picture.pixels).all())
+        if not same:
+            raise ValueError(f"in {extension} it is another picture")
+    return picture
+
+
+def run(seed: int, count: int, whole: bool = False) -> Report:
+    """Try all cases; whole: the nested ones, all the way out."""
     report = Report()
-    for kind, data in cases(seed, count):
+    do = decode_and_write if whole else decode
+    for kind, data in (nested if whole else cases)(seed, count):
         start = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if kind.startswith("picture"):
-                    images.read(data, LIMIT)
-                else:
-                    api.decompress(data, MODEL, max_pixels=LIMIT)
+                do(kind, data)
             outcome = "picture"
         except NeurocodecError as error:
             outcome = "refused"
@@ -195,11 +234,12 @@ def run(seed: int, count: int) -> Report:
 @click.command()
 @click.option("--cases", "count", default=20_000, show_default=True)
 @click.option("--seed", default=None, type=int, help="By default another one each time.")
-def main(count: int, seed: int | None) -> None:
+@click.option("--nested", "whole", is_flag=True, help="EXIF and profiles that are nonsense inside.")
+def main(count: int, seed: int | None, whole: bool) -> None:
     """Try damaged files until one breaks the rules or all are tried."""
     chosen = random.randrange(1 << 30) if seed is None else seed
     print(f"seed {chosen}")
-    report = run(chosen, count)
+    report = run(chosen, count, whole)
     print(report.table())
     for line in report.broken:
         print(line)

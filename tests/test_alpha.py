@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -15,7 +18,10 @@ from neurocodec.errors import FormatError
 from tests.drawing import draw
 from tests.golden.make import TINY
 
+ROOT = Path(__file__).parents[1]
 
+
+@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from(["noise", "flat", "gradient", "shapes"]), st.integers(1, 70), st.integers(1, 70))
 def test_lossless(kind: str, height: int, width: int) -> None:
     channel = draw(kind, height, width)[:, :, 0]
@@ -77,3 +83,40 @@ def test_hidden_colours_cost_next_to_nothing() -> None:
     found = api.decompress(with_alpha, str(TINY)).alpha
     assert found is not None
     np.testing.assert_array_equal(found, channel)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Whatever the strips, a section and what it unpacks to are the same; a height that is no multiple of them too."""
+    channel = draw("noise", 53, 31)[:, :, 0]
+    out = io.BytesIO()
+    Image.fromarray(channel).convert(mode).save(out, "WEBP" if mode == "RGB" else "PNG", lossless=True)
+    whole = alpha.reduce_levels(channel, 40)
+    for strip in (1, 31, 100, 1000):
+        monkeypatch.setattr(alpha, "STRIP", strip)
+        np.testing.assert_array_equal(alpha.reduce_levels(channel, 40), whole)
+        found = alpha.unpack(b"\1" + out.getvalue(), 53, 31)
+        np.testing.assert_array_equal(found, channel)
+        assert found.flags.owndata
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures memory by /proc (Linux)")
+def test_memory_beyond_input_and_output_is_small() -> None:
+    """20 megapixels, in a process of its own: with every level and with few, and the way back."""
+    code = """if True:
+        import numpy as np
+        from neurocodec import alpha
+        from benchmarks.alone import peak_memory
+        rng = np.random.default_rng(0)
+        ramp = np.linspace(0, 250, 4000)[:, None].astype(np.uint8)
+        channel = np.repeat(ramp, 5000, axis=1)
+        channel += rng.integers(0, 2, channel.shape, dtype=np.uint8)
+        before = peak_memory()
+        for quality in (100, 50):
+            section = alpha.pack(channel, quality)
+        back = alpha.unpack(section, *channel.shape)
+        print(peak_memory() - before, channel.size)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    grown, pixels = map(int, done.stdout.split())
+    assert grown < 3.5 * pixels  # levels or Pillow's copy, the output, and sections

@@ -123,7 +123,21 @@ def test_json_and_quiet(picture: Path, tmp_path: Path) -> None:
     assert fields["bytes"] == (tmp_path / "a.nc").stat().st_size
     assert fields["bits_per_pixel"] == fields["bytes"] * 8 / (120 * 90)
     assert json.loads(run("info", tmp_path / "a.nc", "--json").stdout)["quality"] == 33.3
-    assert run("info", tmp_path / "a.nc").stdout.count("\n") == 14
+    shown = run("info", tmp_path / "a.nc").stdout
+    assert shown.count("\n") == 14
+    raw, size = 120 * 90 * 3, fields["bytes"]
+    for line in (
+        "quality: 33.3 of 100",
+        "width: 120 pixels",
+        "height: 90 pixels",
+        "channels: red, green, blue",
+        "alpha: none",
+        f"whole file: {size} bytes",
+        f"bits per pixel: {size * 8 / (120 * 90):.4f}",
+        f"in proportion: {raw / size:.1f} times smaller than its pixels",
+    ):
+        assert f" {line}\n" in shown
+    assert (fields["ratio"], run("info", tmp_path / "a.nc", "--json").stdout.count("\n")) == (raw / size, 1)
     fields = json.loads(run("decompress", tmp_path / "a.nc", tmp_path / "a.png", *MODEL, "--json").stdout)
     assert fields["width"] == 120
     result = run("compress", picture, tmp_path / "b.nc", *MODEL, "--quiet")
@@ -184,7 +198,6 @@ def test_new_files_get_ordinary_rights(packed: Path) -> None:
         (["compress", "alpha.png", "-", "--frames"], ["name a folder"]),
         (["compress", "in.png", "text.png", "--frames"], ["text.png is a file"]),
         (["decompress", "alpha.nc", "x.jpg", *MODEL], ["transparency", "--background"]),
-        (["compress", "in.png", "x.nc", "--model", "best"], ["'best'", "ms-ssim"]),
         (["compress", "in.png", "x.nc", "--model", "none.safetensors"], ["none.safetensors"]),
         (["compress", "in.png", "x.nc", "--model", "text.safetensors"], ["not a weights file"]),
         (["compress", "in.png", "x.nc", "--max-pixels", "100"], ["limit of 100"]),
@@ -221,6 +234,7 @@ def test_bad_input(
         ["compress", "in.png", "x.nc", "--device", "tpu"],
         ["compress", "in.png", "x.nc", "--alpha-quality", "101"],
         ["decompress", "in.nc", "x.nc", "--background", "sky"],
+        ["compress", "in.png", "x.nc", "--model", "best"],
         ["polish"],
     ],
 )
@@ -308,4 +322,6 @@ def test_a_model_that_is_not_needed(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, ["decompress", "--model", "nope", str(tmp_path / "x.nc"), str(tmp_path / "y.png")]
     )
-    assert (result.exit_code, "leave --model out" in result.output) == (1, True)
+    assert (result.exit_code, "leave --model out" in result.output) == (2, True)
+    arguments = ["decompress", *MODEL, str(tmp_path / "x.nc"), str(tmp_path / "y.png")]
+    assert_error(CliRunner().invoke(main, arguments), "x.nc", "leave --model out")

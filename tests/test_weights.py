@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from neurocodec import weights
@@ -59,6 +60,25 @@ def test_calibration_is_exact_integer_interpolation(tiny: weights.LoadedModel) -
     assert tiny.calibration == ((100, 0), (5000, 4096), (10000, 8192))
     assert [tiny.position(q) for q in (100, 2550, 5000, 7500, 10000)] == [0, 2048, 4096, 6144, 8192]
     assert tiny.position(101) == 4096 // 4900
+
+
+def test_every_weight_comes_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are made without first weights; whatever is in their memory, nothing of it is left. And loading
+    leaves the program's random numbers alone."""
+    tensors = safetensors.torch.load_file(TINY)
+    config = weights.load(str(TINY), CPU).codec.config
+    before = torch.get_rng_state()
+    states = []
+    for value in (float("nan"), 7.0):
+        monkeypatch.setattr(torch, "empty", lambda *shape, value=value, **options: torch.full(shape, value, **options))
+        networks = weights.build_codec(config, tensors, CPU).networks
+        monkeypatch.undo()
+        states.append({k: v.clone() for k, v in (*networks.named_parameters(), *networks.named_buffers())})
+    assert torch.equal(torch.get_rng_state(), before)
+    assert states[0].keys() == states[1].keys()
+    assert len(states[0]) > 50
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
 
 
 def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from typing import Any
 import click
 
 from neurocodec.commands.shared import print_json, tell
-from neurocodec.errors import NeurocodecError
-from neurocodec.files import check_folder, mirrored
+from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
+from neurocodec.files import STANDARD, check_folder, input_name, mirrored, output_name
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ Work = Callable[[str, str], Outcome]  # source, target; picklable
 def report(outcome: Outcome, name: str, target: str, quiet: bool, as_json: bool) -> None:
     """Tell what came of one file that was asked for alone."""
     for note in outcome.notes:
-        tell(f"Note: {name}: {note}", quiet)
+        tell(f"Note: {input_name(name)}: {note}", quiet)
     if as_json:
         print_json(outcome.fields, target)
     else:
@@ -89,18 +89,48 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="Of a folder: so many processes.  [default: one for each core]",
         ),
-        click.option("--skip-existing", is_flag=True, help="Of a folder: pass over files that are there already."),
+        click.option("--skip-existing", is_flag=True, help="Pass over what is there already."),
     ):
         function = option(function)
     return function
 
 
+def check_meaning(how: Many, source: str, target: str, force: bool) -> None:
+    """Do the options for many files mean anything? Raises click.UsageError."""
+    if how.skip_existing and force:
+        raise click.UsageError("--skip-existing passes over what --force overwrites: choose one.")
+    if how.skip_existing and target == STANDARD:
+        raise click.UsageError("--skip-existing is for files, and OUT is standard output.")
+    single = source == STANDARD or Path(source).is_file()
+    for asked, option in ((how.recursive, "-r (--recursive)"), (how.workers is not None, "-j (--workers)")):
+        if asked and single:
+            raise click.UsageError(f"{option} is for folders, and {input_name(source)} is none.")
+
+
+def skipped(source: str, target: str) -> Outcome:
+    """What there is to tell of a file that is there already."""
+    line = f"{input_name(source)} -> {output_name(target)}: it is there already, and skipped"
+    return Outcome(line, {"in": source, "out": target, "skipped": True})
+
+
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
     """The files of a folder with one of the extensions, and what they become."""
-    found = sorted(p for p in (source.rglob("*") if recursive else source.iterdir()) if p.suffix.lower() in extensions)
+    found = sorted(p for p in listing(source, recursive) if p.suffix.lower() in extensions)
     inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
     names = mirrored(inside, suffix)
     return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
+
+
+def listing(folder: Path, recursive: bool) -> Iterator[Path]:
+    """What is in a folder, and with recursive in its folders. Raises NeurocodecError for one that cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise NeurocodecError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(place) / name for name in files)
+        if not recursive:
+            folders.clear()
 
 
 def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:
@@ -118,6 +148,8 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     with bar(todo, quiet) as advance:
         for job, result in alone(todo, work) if count == 1 else pooled(todo, work, count):
             advance(job)
+            if isinstance(result, ABOUT_NO_FILE):
+                raise result  # all others would fail alike
             if isinstance(result, NeurocodecError):
                 summary.failed[job.source] = str(result).removeprefix(f"{job.source}: ")
                 tell(f"Error: {job.source}: {summary.failed[job.source]}", False)

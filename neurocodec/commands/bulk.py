@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.shared import max_pixels_option, model_option, private_option, quiet_option, tell
+from neurocodec.commands.shared import (
+    PRIVATE_SUFFIX,
+    check_model,
+    max_pixels_option,
+    model_option,
+    private_option,
+    quiet_option,
+    tell,
+)
 from neurocodec.errors import NeurocodecError
 
 
@@ -97,7 +105,11 @@ def do(
         from neurocodec import bulk as engine
     except ImportError as error:
         raise NeurocodecError(f"Ray is needed ({error}): pip install 'neurocodec[ray]'.") from None
-    workers, address, table = chosen.pop("workers"), chosen.pop("address"), chosen.pop("failures")
+    address = chosen.pop("address")
+    if address is None or not (chosen["model"] or "").endswith(PRIVATE_SUFFIX):
+        # What another machine has, only its actors can tell.
+        check_model(chosen["model"], chosen["device"] if address is None else "cpu", fixed["compress"])
+    workers, table = chosen.pop("workers"), chosen.pop("failures")
     quiet, as_json = chosen.pop("quiet"), chosen.pop("as_json")
     rows, skipped = engine.find(source, target, extensions, suffix)
     tell(f"{len(rows)} files to do, {skipped} done already.", quiet)

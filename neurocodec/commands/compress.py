@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurocodec.commands.batch import Many, Outcome, find_jobs, report, run, workers_option
+from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
+    check_model,
     device_option,
+    in_proportion,
     json_option,
     max_pixels_option,
     model_option,
@@ -24,7 +26,7 @@ from neurocodec.commands.shared import (
 )
 from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
-from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
+from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
 from neurocodec.options import force_option
 from neurocodec.targets import Target, parse_size
 
@@ -125,17 +127,25 @@ def compress(
         raise click.UsageError(
             "--nearest is for targets: --target-size, --target-bpp, --target-psnr or --target-msssim."
         )
-    if frames and (recursive or Path(source).is_dir()):
+    many = Many(recursive, workers, skip_existing)
+    folder = source != STANDARD and Path(source).is_dir()
+    if frames and (recursive or folder):
         raise click.UsageError("--frames takes one file, not a folder.")
+    if frames and skip_existing:
+        raise click.UsageError("--skip-existing is not for --frames: a folder of frames is made anew.")
+    check_meaning(many, source, target, force)
+    check_model(settings.model, settings.device)
     if frames:
         compress_frames(source, target, force, settings)
-    elif Path(source).is_dir():
+    elif folder:
         check_folder(target)
         from neurocodec.images import readable_extensions
 
         jobs = find_jobs(Path(source), Path(target), readable_extensions(), ".nc", recursive)
         work = partial(compress_file, force=force, settings=replace(settings, quiet=True))
-        run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
+        run(jobs, work, many, settings.quiet, settings.as_json)
+    elif skip_existing and Path(target).is_file():
+        report(skipped(source, target), source, target, settings.quiet, settings.as_json)
     else:
         report(compress_file(source, target, force, settings), source, target, settings.quiet, settings.as_json)
 
@@ -161,10 +171,12 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
     check_target(source, target, force)
     data = read_source(source)
     if data.startswith(MAGIC):
-        raise NeurocodecError(f"{source}: a neurocodec file already: `neurocodec decompress` makes a picture of it.")
+        raise NeurocodecError(
+            f"{input_name(source)}: a neurocodec file already: `neurocodec decompress` makes a picture of it."
+        )
     from neurocodec import images
 
-    with naming(source):
+    with naming(input_name(source)):
         picture = images.read(data, settings.max_pixels)
     return compress_picture(picture, source, target, len(data), settings)
 
@@ -177,7 +189,7 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     from neurocodec import images
 
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
-        frame, name = str(Path(target) / f"{i:03}.nc"), f"{source}, frame {i}"
+        frame, name = str(Path(target) / f"{i:03}.nc"), f"{input_name(source)}, frame {i}"
         check_target(source, frame, force)
         report(
             compress_picture(picture, name, frame, len(data), settings), name, frame, settings.quiet, settings.as_json
@@ -185,7 +197,7 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
 
 
 def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:
-    with naming(source):
+    with naming(input_name(source)):
         yield from pictures
 
 
@@ -199,7 +211,7 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     how: dict[str, Any] = {"model": settings.model, "device": settings.device, "effort": settings.effort}
     how |= {"alpha_quality": settings.alpha_quality, "verify": settings.verify}
     quality, reached = settings.quality, ""
-    with progress_bar("refining" if settings.effort else "compressing", hidden) as progress, naming(name):
+    with progress_bar("refining" if settings.effort else "compressing", hidden) as progress, naming(input_name(name)):
         if settings.target is None:
             packed = api.compress(picture, quality, progress=progress, **how)
         else:
@@ -219,7 +231,7 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     fields = {"in": name, "out": target, "width": picture.width, "height": picture.height, "quality": quality}
     fields |= {"bytes_in": bytes_in, "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
     line = (
-        f"{name}: {picture.width}x{picture.height}, {bytes_in} bytes -> {target}: {reached}{len(packed)} bytes, "
-        f"{bpp:.3f} bpp, {raw / len(packed):.1f} times smaller than its pixels"
+        f"{input_name(name)}: {picture.width}x{picture.height}, {bytes_in} bytes -> {output_name(target)}: "
+        f"{reached}{len(packed)} bytes, {bpp:.3f} bpp, {in_proportion(len(packed), raw)}"
     )
     return Outcome(line, fields, picture.notes)

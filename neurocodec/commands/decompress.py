@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.batch import Many, Outcome, find_jobs, report, run, workers_option
+from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
+    check_model,
     device_option,
     json_option,
     max_pixels_option,
@@ -20,7 +21,7 @@ from neurocodec.commands.shared import (
     progress_bar,
     quiet_option,
 )
-from neurocodec.files import STANDARD, check_folder, check_target, read_source, write_target
+from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
 from neurocodec.options import force_option
 
 
@@ -87,11 +88,18 @@ def decompress(
     extension = f".{form.lstrip('.')}" if form else None
     colour = _colour(background) if background is not None else None
     settings = Settings(extension, colour, int(scale[-1]), **chosen)
-    if Path(source).is_dir():
+    many = Many(recursive, workers, skip_existing)
+    folder = source != STANDARD and Path(source).is_dir()
+    check_meaning(many, source, target, settings.force)
+    check_model(settings.model, settings.device, shipped=False)
+    if folder:
         check_folder(target)
         jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive)
         work = partial(decompress_file, settings=replace(settings, quiet=True))
-        run(jobs, work, Many(recursive, workers, skip_existing), settings.quiet, settings.as_json)
+        run(jobs, work, many, settings.quiet, settings.as_json)
+        return
+    if skip_existing and Path(target).is_file():
+        report(skipped(source, target), source, target, settings.quiet, settings.as_json)
         return
     report(decompress_file(source, target, settings), target, target, settings.quiet, settings.as_json)
 
@@ -106,7 +114,7 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
     data = read_source(source)
     from neurocodec import api
 
-    with naming(source):
+    with naming(input_name(source)):
         fields = api.info(data)
         hidden = settings.quiet or fields.width * fields.height < BAR_PIXELS
         with progress_bar("decompressing", hidden) as progress:
@@ -114,13 +122,16 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
             picture = api.decompress(data, settings.model, settings.device, limit, progress, scale)
     if settings.colour is not None:
         picture = images.laid_on(picture, settings.colour)
-    with naming(target):
+    with naming(output_name(target)):
         encoded, notes = images.write(picture, extension)
     write_target(target, encoded)
     found = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     found |= {"bytes_in": len(data), "bytes": len(encoded)}
-    line = f"{source}: {len(data)} bytes -> {target}: {picture.width}x{picture.height}, {len(encoded)} bytes"
-    return Outcome(line, found, tuple(notes))
+    line = (
+        f"{input_name(source)}: {len(data)} bytes -> {output_name(target)}: "
+        f"{picture.width}x{picture.height}, {len(encoded)} bytes"
+    )
+    return Outcome(line, found, (*picture.notes, *notes))
 
 
 def _colour(name: str) -> tuple[int, int, int]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from neurocodec.commands.shared import (
+    check_model,
     device_option,
+    in_proportion,
     json_option,
     max_pixels_option,
     naming,
     private_option,
     quiet_option,
 )
-from neurocodec.errors import NeurocodecError
-from neurocodec.files import read_source
+from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
+from neurocodec.files import input_name, read_source
+
+if TYPE_CHECKING:
+    from neurocodec.api import Info
 
 
 @click.command()
@@ -32,13 +38,37 @@ def info(source: str, as_json: bool) -> None:
     data = read_source(source)
     from neurocodec import api
 
-    with naming(source):
-        fields = dataclasses.asdict(api.info(data))
+    with naming(input_name(source)):
+        found = api.info(data)
     if as_json:
-        click.echo(json.dumps({"file": source} | fields))
+        click.echo(json.dumps({"file": source} | dataclasses.asdict(found)))
         return
-    for key, value in fields.items():
-        click.echo(f"{key.replace('_', ' '):>15}: {round(value, 4) if isinstance(value, float) else value}")
+    for name, value in described(found).items():
+        click.echo(f"{name:>15}: {value}")
+
+
+def described(found: Info) -> dict[str, str]:
+    """What is known of a file, in words and with units."""
+
+    def size(count: int, how: str = "") -> str:
+        return f"{count} bytes{how}" if count else "none"
+
+    return {
+        "format version": str(found.version),
+        "model": f"{found.model} (id {found.model_id})",
+        "quality": f"{found.quality:g} of 100",
+        "width": f"{found.width} pixels",
+        "height": f"{found.height} pixels",
+        "channels": ("grey" if found.grey else "red, green, blue") + (", alpha" if found.alpha else ""),
+        "latents": size(found.latents),
+        "alpha": size(found.alpha),
+        "colour profile": size(found.icc, ", inflated"),
+        "EXIF": size(found.exif, ", inflated"),
+        "XMP": size(found.xmp, ", inflated"),
+        "whole file": size(found.bytes),
+        "bits per pixel": f"{found.bits_per_pixel:.4f}",
+        "in proportion": in_proportion(found.bytes, found.pixel_bytes),
+    }
 
 
 @click.command()
@@ -65,6 +95,9 @@ def verify(
       neurocodec verify *.nc
       neurocodec verify --deep photo.nc
     """
+    if not deep and (model is not None or device != "auto"):
+        raise click.UsageError(f"--{'device' if model is None else 'model'} is for --deep: nothing is decoded without.")
+    check_model(model, device, shipped=False)
     from neurocodec import api, container
 
     bad = 0
@@ -76,13 +109,15 @@ def verify(
                 api.decompress(data, model, device, max_pixels)
             else:
                 container.unpack(data, max_pixels)
+        except ABOUT_NO_FILE:
+            raise
         except NeurocodecError as error:
-            sentence = str(error).removeprefix(f"{source}: ")
+            sentence = str(error).removeprefix(f"{input_name(source)}: ")
             bad += 1
         if as_json:
             click.echo(json.dumps({"file": source, "whole": sentence is None, "error": sentence}))
         elif sentence is not None or not quiet:
-            click.echo(f"{source}: {sentence or 'whole'}", err=sentence is not None)
+            click.echo(f"{input_name(source)}: {sentence or 'whole'}", err=sentence is not None)
     if bad:
         raise NeurocodecError(f"{bad} of {len(sources)} files are not whole.")
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from neurocodec.errors import NeurocodecError
+from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, UnusableModelError
 from neurocodec.files import STANDARD
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
+DEFAULT_MODEL = "ms-ssim"  # that of ``weights``, which would bring torch into --help
+PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
 
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -29,7 +31,7 @@ max_pixels_option = click.option(
     help="Refuse larger pictures.",
 )
 model_option = click.option(
-    "--model", default="ms-ssim", show_default=True, help="A shipped model, or a .safetensors file."
+    "--model", default=DEFAULT_MODEL, show_default=True, help="A shipped model, or a .safetensors file."
 )
 private_option = click.option("--model", help="Only for files made with a private model: its .safetensors file.")
 
@@ -56,9 +58,42 @@ def print_json(fields: dict[str, Any], target: str) -> None:
 
 
 @contextmanager
-def naming(file: str) -> Iterator[None]:
-    """Errors within say which file they are about."""
+def naming(called: str) -> Iterator[None]:
+    """Errors within say which file they are about, if they are about one."""
     try:
         yield
+    except ABOUT_NO_FILE:
+        raise
     except NeurocodecError as error:
-        raise type(error)(f"{file}: {error}") from error
+        raise type(error)(f"{called}: {error}") from error
+
+
+def check_model(model: str | None, device: str, shipped: bool = True) -> None:
+    """Before any picture is read: is there such a model, and such a device?
+
+    shipped: may it be one by its name? Raises click.UsageError for a name that means nothing, UnusableModelError,
+    DeviceError.
+    """
+    if model is not None and not model.endswith(PRIVATE_SUFFIX) and not shipped:
+        raise click.UsageError(
+            f"--model: {model!r} is no {PRIVATE_SUFFIX} file, as only private models need: leave --model out."
+        )
+    if device != "cuda" and model in (None, DEFAULT_MODEL):
+        return  # without torch, which takes a moment to load
+    from neurocodec import api, weights
+
+    if model is not None and not model.endswith(PRIVATE_SUFFIX):
+        try:
+            weights.find(model)
+        except UnusableModelError as error:
+            raise click.UsageError(f"--model: {error}") from None
+    where = api.torch_device(device)
+    if model is not None and model.endswith(PRIVATE_SUFFIX):
+        weights.load(model, where)
+
+
+def in_proportion(size: int, raw: int) -> str:
+    """The size of a file, in bytes as that of its pixels, in words."""
+    if size > raw:
+        return f"{size / raw:.3g} times as large as its pixels: PNG or WebP suits such a picture better"
+    return f"{raw / size:.1f} times smaller than its pixels"

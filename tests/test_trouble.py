@@ -1,0 +1,301 @@
+"""What the machine refuses, and options that mean nothing: one sentence each, and no half file."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from neurocodec import weights
+from neurocodec.commands.shared import DEFAULT_MODEL, in_proportion
+from tests.drawing import draw
+from tests.golden.make import TINY
+from tests.test_cli import MODEL, assert_error, process, run
+
+ROOT = os.name == "posix" and os.geteuid() == 0
+# Who is root may do everything, unless these two rights are taken away.
+ORDINARY = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with in.png, in.nc and the tree photos/ of three pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    Image.fromarray(draw("shapes", 90, 120)).save("in.png")
+    assert run("compress", "in.png", "in.nc", *MODEL).exit_code == 0
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.png", "deep/c.png"):
+        shutil.copy("in.png", tmp_path / "photos" / name)
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def ordinary(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process with an ordinary user's rights over files."""
+    command = [sys.executable, "-m", "neurocodec", *arguments]
+    if ROOT:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None or subprocess.run([setpriv, *ORDINARY, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("root without setpriv has every right")
+        command = [setpriv, *ORDINARY, *command]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def assert_sentence(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {sentence}\n")
+
+
+def test_the_default_model_is_that_of_the_table() -> None:
+    assert weights.DEFAULT_MODEL == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize("command", [["compress", "in.png", "x.nc"], ["compress", "-r", "photos", "out"]])
+def test_models_that_are_none_are_said_once(here: Path, command: list[str]) -> None:
+    before = names(here)
+    result = run(*command, "--model", "best")
+    assert result.exit_code == 2
+    assert result.stderr.count("Error:") == 1
+    assert "'best' is not known: use one of ms-ssim, psnr, or the path of a .safetensors file" in result.stderr
+    (here / "text.safetensors").write_text("hello, this is not it")
+    for name, words in (("none", "none.safetensors: the weights cannot be read"), ("text", "not a weights file")):
+        result = run(*command, "--model", f"{name}.safetensors")
+        assert_error(result, words)
+        assert "png" not in result.stderr
+    assert [n for n in names(here) if n != "text.safetensors"] == before
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_other_commands_say_it_too(here: Path, many: bool) -> None:
+    source, target = ("photos", "out") if many else ("in.nc", "x.png")
+    if many:
+        for i in range(2):
+            shutil.copy("in.nc", here / "photos" / f"{i}.nc")
+    for command in (["decompress", source, target], ["verify", "--deep", "in.nc", "in.nc"]):
+        for name in ("psnr", "best"):
+            result = run(*command, "--model", name)
+            assert (result.exit_code, f"{name!r} is no .safetensors file" in result.stderr) == (2, True)
+        assert_error(run(*command, "--model", "none.safetensors"), "Error: none.safetensors: the weights cannot be")
+    for direction in ("compress", "decompress"):
+        assert run("bulk", direction, "photos", "out", "--model", "best").exit_code == 2
+        assert_error(run("bulk", direction, "photos", "out", "--model", "none.safetensors"), "Error: none.safetensors")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_a_gpu_that_is_not_there(here: Path) -> None:
+    for command in (
+        ["compress", "in.png", "x.nc"],
+        ["compress", "-r", "photos", "out"],
+        ["decompress", "in.nc", "x.png"],
+        ["verify", "--deep", "in.nc"],
+        ["bulk", "compress", "photos", "out"],
+    ):
+        assert_error(run(*command, "--device", "cuda"), "Error: there is no CUDA device here: use --device cpu")
+    assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    """The shipped weights are other bytes: by a folder of weights that a copy of the package brings."""
+    package = here / "site" / "neurocodec"
+    shutil.copytree(Path(weights.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "_weights"))
+    (package / "_weights").mkdir()
+    for model in weights.MODELS:
+        shutil.copy(TINY, package / "_weights" / model.file)
+    monkeypatch.setenv("PYTHONPATH", str(here / "site"))
+    command = [sys.executable, "-m", "neurocodec", "compress", "-r", "-j", workers, "photos", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("Error: ")
+    assert "install the package again" in done.stderr
+    assert ".png" not in done.stderr
+    assert names(here / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compress", "-r", "in.png", "x.nc"], "-r (--recursive) is for folders, and in.png is none"),
+        (["compress", "-j", "2", "in.png", "x.nc"], "-j (--workers) is for folders, and in.png is none"),
+        (["compress", "-j", "2", "-", "x.nc"], "and standard input is none"),
+        (["decompress", "-r", "in.nc", "x.png"], "-r (--recursive) is for folders"),
+        (["decompress", "--workers", "1", "in.nc", "x.png"], "-j (--workers) is for folders"),
+        (["compress", "--skip-existing", "in.png", "-"], "OUT is standard output"),
+        (["compress", "--skip-existing", "--force", "in.png", "x.nc"], "choose one"),
+        (["decompress", "--skip-existing", "-f", "photos", "out"], "choose one"),
+        (["compress", "--skip-existing", "--frames", "in.png", "out"], "--frames"),
+        (["compress", "--frames", "-j", "2", "in.png", "out"], "-j (--workers) is for folders"),
+        (["compress", "--nearest", "in.png", "x.nc"], "--nearest is for targets"),
+        (["verify", "--model", str(TINY), "in.nc"], "--model is for --deep"),
+        (["verify", "--device", "cpu", "in.nc"], "--device is for --deep"),
+    ],
+)
+def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str) -> None:
+    before = names(here)
+    result = run(*arguments, stdin=b"")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert names(here) == before
+
+
+def test_a_single_file_that_is_there_is_passed_over(here: Path) -> None:
+    before = (here / "in.nc").read_bytes()
+    result = run("compress", "--skip-existing", "in.png", "in.nc", "-q", "5", *MODEL)
+    assert (result.exit_code, result.stderr) == (0, "in.png -> in.nc: it is there already, and skipped\n")
+    result = run("decompress", "--skip-existing", "--json", "in.nc", "in.png")
+    assert result.stdout == '{"in": "in.nc", "out": "in.png", "skipped": true}\n'
+    assert (here / "in.nc").read_bytes() == before
+    assert run("compress", "--skip-existing", "in.png", "new.nc", *MODEL).exit_code == 0
+    assert (here / "new.nc").read_bytes() == before
+
+
+def test_standard_streams_have_names(here: Path) -> None:
+    data = (here / "in.nc").read_bytes()
+    for arguments, words in (
+        (["compress", "-", "x.nc"], "standard input: not a picture"),
+        (["decompress", "-", "x.png", *MODEL], "standard input: too short"),
+        (["info", "-"], "standard input: too short"),
+    ):
+        assert_error(run(*arguments, stdin=b"junk"), words)
+    assert_error(run("compress", "-", "x.nc", stdin=data), "standard input: a neurocodec file already")
+    result = run("compress", "-", "x.nc", *MODEL, stdin=(here / "in.png").read_bytes())
+    assert result.stderr.startswith("standard input: 120x90, ")
+    done = process("decompress", "in.nc", "-", *MODEL)
+    assert f"in.nc: {len(data)} bytes -> standard output: 120x90, ".encode() in done.stderr
+    assert run("verify", "-", stdin=data).stdout == "standard input: whole\n"
+    result = run("verify", "-", "in.nc", stdin=data[:-1])
+    assert (result.exit_code, result.stdout) == (1, "in.nc: whole\n")
+    assert result.stderr.startswith("standard input: the file is damaged")
+
+
+def test_streams_that_are_closed(here: Path) -> None:
+    for command, sentence in (("info - <&-", "standard input is closed."),):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m neurocodec {command}"], capture_output=True, text=True, check=False
+        )
+        assert_sentence(done, sentence)
+    command = f"{sys.executable} -m neurocodec decompress in.nc - --model {TINY} >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert_sentence(done, "standard output is closed.")
+
+
+def test_files_larger_than_their_pixels_are_called_so(here: Path) -> None:
+    Image.fromarray(draw("noise", 3, 4)).save("small.png")
+    result = run("compress", "small.png", "small.nc", *MODEL)
+    size = (here / "small.nc").stat().st_size
+    assert size > 36
+    assert f"{size / 36:.3g} times as large as its pixels: PNG or WebP suits such a picture better" in result.stderr
+    assert "smaller" not in result.stderr
+    assert in_proportion(100, 100) == "1.0 times smaller than its pixels"
+    assert in_proportion(101, 100).startswith("1.01 times as large")
+
+
+def test_what_may_not_be_read_or_written(here: Path) -> None:
+    """A file without permission to read, a folder without permission to write, one that may not be looked into."""
+    (here / "secret.png").write_bytes((here / "in.png").read_bytes())
+    (here / "secret.png").chmod(0)
+    (here / "fixed").mkdir()
+    shutil.copy("in.nc", here / "fixed" / "old.nc")
+    before = (here / "fixed" / "old.nc").read_bytes()
+    (here / "fixed").chmod(0o555)
+    (here / "photos" / "deep").chmod(0)
+    try:
+        done = ordinary("compress", "secret.png", "x.nc")
+        assert_sentence(done, "secret.png: cannot be read: Permission denied.")
+        done = ordinary("compress", "in.png", "fixed/x.nc", *MODEL)
+        assert_sentence(done, "fixed/x.nc: cannot be written: Permission denied.")
+        done = ordinary("compress", "--force", "in.png", "fixed/old.nc", *MODEL)
+        assert_sentence(done, "fixed/old.nc: cannot be written: Permission denied.")
+        done = ordinary("compress", "-r", "photos", "out", *MODEL)
+        assert_sentence(done, "photos/deep: cannot be read: Permission denied.")
+        done = ordinary("compress", "photos", "fixed/out", *MODEL)
+        assert_sentence(done, "fixed/out: cannot be made: Permission denied.")
+        done = ordinary("info", "photos/deep/c.png")
+        assert_sentence(done, "photos/deep/c.png: cannot be read: Permission denied.")
+        done = ordinary("compress", "in.png", "photos/deep/x.nc", *MODEL)
+        assert_sentence(done, "photos/deep/x.nc: cannot be written: Permission denied.")
+    finally:
+        (here / "photos" / "deep").chmod(0o755)
+        (here / "fixed").chmod(0o755)
+    assert names(here / "fixed") == ["old.nc"]
+    assert (here / "fixed" / "old.nc").read_bytes() == before
+    assert not (here / "x.nc").exists()
+    assert not (here / "out").exists()
+
+
+@pytest.fixture
+def tiny_disk(here: Path) -> Iterator[Path]:
+    """A disk of 64 KiB, where one may be mounted."""
+    disk = here / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+    if not ROOT or not shutil.which("mount") or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk(here: Path, tiny_disk: Path) -> None:
+    Image.fromarray(draw("noise", 300, 300)).save("noise.png")
+    assert run("compress", "noise.png", "noise.nc", *MODEL).exit_code == 0
+    (tiny_disk / "noise.png").write_bytes(b"old")
+    arguments = ("decompress", "noise.nc", "disk/noise.png", *MODEL, "--force")
+    assert_error(run(*arguments), "disk/noise.png: cannot be written: No space left on device.")
+    assert names(tiny_disk) == ["noise.png"]
+    assert (tiny_disk / "noise.png").read_bytes() == b"old"
+
+
+def test_a_file_that_grows_too_large_for_its_user(here: Path) -> None:
+    """As on a full disk, the write fails in the middle; this can be had anywhere."""
+    before, limits = names(here), resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        result = run("decompress", "in.nc", "x.ppm", *MODEL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert_error(result, "x.ppm: cannot be written: File too large.")
+    assert names(here) == before
+
+
+def test_the_input_by_another_name(here: Path) -> None:
+    (here / "link.png").symlink_to("in.png")
+    (here / "hard.png").hardlink_to("in.png")
+    before = (here / "in.png").read_bytes()
+    for target in ("in.png", "./in.png", "link.png", "hard.png", str(here / "photos" / ".." / "in.png")):
+        assert_error(run("compress", "--force", "in.png", target, *MODEL), "is the input itself")
+    assert (here / "in.png").read_bytes() == before
+
+
+def test_a_reader_that_goes_away(here: Path) -> None:
+    """What is written is far more than a pipe holds, and the reader takes one byte."""
+    Image.fromarray(draw("noise", 400, 400)).save("noise.png")
+    assert run("compress", "noise.png", "noise.nc", *MODEL).exit_code == 0
+    program = f"{sys.executable} -m neurocodec"
+    line = f"{program} decompress noise.nc - --model {TINY} | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    assert_sentence(done, "standard output: cannot be written: Broken pipe.")
+    line = f"{program} models --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stderr == ""
+
+
+def test_names_that_are_too_long(here: Path) -> None:
+    long = "n" * 300
+    assert_error(run("compress", f"{long}.png", "x.nc"), f"{long}.png", "File name too long.")
+    assert_error(run("compress", "in.png", f"{long}.nc"), f"{long}.nc", "File name too long.")
