@@ -36,17 +36,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=5,
+        id=7,
         name="ms-ssim",
-        file="ms-ssim-5.safetensors",
-        sha256="2c9bcd713ff0ba8e2c01b2c7552cc947dabf697366ed6c8cad36843527da958f",
+        file="ms-ssim-7.safetensors",
+        sha256="9738829d1f97315ac3a7f74bc48e759c80fca8173e6820502b6a079e4d01e5e4",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=6,
+        id=8,
         name="psnr",
-        file="psnr-6.safetensors",
-        sha256="21eec6fa02ee4bf2d3bbaefcabd3caaeebc2de2e08af3bd0c68e4d8792612d80",
+        file="psnr-8.safetensors",
+        sha256="42a7bc592fdb83396b2916cec861ee5ec41ea241f4620d40cb9eb6fb2e3bafe8",
         about="tuned for PSNR",
     ),
 )
