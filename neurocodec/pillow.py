@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 from neurocodec import api, container, images
 from neurocodec.errors import FormatError, ImageError
 from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
-from neurocodec.metadata import Metadata, upright
+from neurocodec.metadata import Metadata, believed, upright
 
 FORMAT = "NEUROCODEC"
 SCALES = (8, 4, 2)
@@ -51,7 +51,8 @@ class NeurocodecImageFile(ImageFile.ImageFile):
         self._size = self._full
         self._mode = ("L" if c.grey else "RGB") + ("A" if c.alpha else "")
         self.info |= {"quality": c.quality / container.QUALITY_STEPS}
-        self.info |= {k: v for k, v in {"icc_profile": c.icc, "exif": c.exif, "xmp": c.xmp}.items() if v}
+        kept, _ = believed(Metadata(c.icc, c.exif, c.xmp))
+        self.info |= {k: v for k, v in {"icc_profile": kept.icc, "exif": kept.exif, "xmp": kept.xmp}.items() if v}
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Decode a half, a quarter or an eighth, if that is still at least as large as wanted."""

@@ -23,12 +23,12 @@ def test_hostile_files(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nested_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
     """EXIF and profiles that lie, in pictures and containers: refused, or the right picture in every format."""
-    report = fuzz.run(seed=8, count=400, whole=True)
+    report = fuzz.run(seed=8, count=300, whole=True)
     with capsys.disabled():
         print("\n" + report.table())
     assert report.broken == []
     pictures = sum(count for (_, outcome), count in report.outcomes.items() if outcome == "picture")
-    assert pictures > 250  # what is wrong with its metadata alone is no reason to refuse a picture
+    assert pictures > 200  # what is wrong with its metadata alone is no reason to refuse a picture
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures memory by /proc (Linux)")
@@ -39,7 +39,7 @@ def test_nested_nonsense_takes_no_memory() -> None:
         from tests import fuzz
         fuzz.run(seed=0, count=40, whole=True)
         before = peak_memory()
-        report = fuzz.run(seed=9, count=150, whole=True)
+        report = fuzz.run(seed=9, count=100, whole=True)
         print(peak_memory() - before, len(report.broken))
     """
     root = Path(__file__).parents[1]

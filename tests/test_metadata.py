@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from typing import Any
 
@@ -12,9 +13,10 @@ from PIL import Image
 from neurocodec import images
 from neurocodec.errors import ImageError
 from neurocodec.images import Picture
-from neurocodec.metadata import Metadata
+from neurocodec.metadata import Metadata, believed
 from tests.drawing import draw
 from tests.files import SRGB, XMP, again, encode, exif, read
+from tests.hostile import header, ifd
 
 TURNED_XMP = XMP.replace(b"/><", b' tiff:Orientation="6"/><')
 
@@ -112,3 +114,52 @@ def test_strip_drops_all_and_keeps_the_looks() -> None:
     broken = images.stripped(Picture(pixels, metadata=Metadata(b"damaged")))
     np.testing.assert_array_equal(broken.pixels, pixels)
     assert any("without being applied" in note for note in broken.notes)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 5, 13])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_no_orientation_is_left_in_any_form(kind: int, order: str) -> None:
+    """Of any type, twice, and in a container that should not have one: what is written is not turned again."""
+    entries = [(0x0112, kind, 1, 6 << 16 if order == ">" else 6), (0x0112, 3, 1, 8 << 16 if order == ">" else 8)]
+    hostile = header(order) + ifd(order, entries, 0)
+    kept, notes = believed(Metadata(exif=hostile, xmp=b"<x tiff:Orientation=\"6 tiff:Orientation='8'/>"))
+    assert notes == []
+    assert b'tiff:Orientation="1' in kept.xmp
+    pixels = draw("shapes", 12, 20)
+    for extension in (".png", ".webp", ".tif"):
+        back = again(Picture(pixels, metadata=kept), extension)
+        np.testing.assert_array_equal(back.pixels, pixels)
+
+
+def test_damaged_exif_of_a_container_is_dropped_with_a_note() -> None:
+    for damaged in (b"junk", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"):
+        assert believed(Metadata(exif=damaged)) == (Metadata(), ["its EXIF data are damaged and not kept."])
+
+
+def test_tiff_takes_nothing_of_exif_that_describes_storage() -> None:
+    """Bits, widths and strips of EXIF are those of another file; the maker is kept."""
+    lies = [
+        (0x0100, 4, 1, 7),
+        (0x0101, 4, 1, 7),
+        (0x0102, 2, 4, 0x41414141),
+        (0x0111, 4, 1, 0),
+        (0x0117, 4, 1, 1 << 30),
+    ]
+    hostile = header("<") + ifd("<", [*lies, (0x010F, 2, 4, 0x00656D63)], 0)
+    pixels = draw("shapes", 12, 20)
+    data, notes = images.write(Picture(pixels, metadata=Metadata(exif=hostile)), ".tif")
+    assert notes == []
+    back = read(data)
+    np.testing.assert_array_equal(back.pixels, pixels)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif()[0x010F] == "cme"
+
+
+def test_exif_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
+    large = Metadata(exif=header("<") + ifd("<", [(0x010F, 2, 4, 0x00656D63)], 0) + bytes(70_000), xmp=XMP)
+    pixels = draw("shapes", 12, 20)
+    data, notes = images.write(Picture(pixels, metadata=large), ".jpg")
+    assert notes == ["its EXIF could not be written into JPEG and is left out (EXIF data is too long)."]
+    assert (read(data).metadata.exif, read(data).metadata.xmp) == (b"", XMP)
+    with pytest.raises(ImageError, match="does not fit into JPEG"):
+        images.write(Picture(np.zeros((1, 70_000, 3), np.uint8), metadata=large), ".jpg")
