@@ -12,7 +12,7 @@ from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
 from neurocodec.errors import NeurocodecError
-from neurocodec.explore.commands import interpolate, sample, traverse
+from neurocodec.explore.commands import explain, inpaint, interpolate, sample, traverse
 from neurocodec.training.commands import export, train
 
 
@@ -40,5 +40,18 @@ def main() -> None:
     """
 
 
-for command in (compress, decompress, info, verify, models, bulk, train, export, sample, interpolate, traverse):
+for command in (
+    compress,
+    decompress,
+    info,
+    verify,
+    models,
+    bulk,
+    train,
+    export,
+    sample,
+    interpolate,
+    traverse,
+    explain,
+):
     main.add_command(command)

@@ -95,12 +95,17 @@ class Refiner:
         height, width = pixels.shape[:2]
         data, y_hat = self.codec.encode_latents(latents.y, latents.z, position)
         decoded = self.codec.synthesise(y_hat, height, width, position)
+        return 8 * len(data) / (height * width) + self.multiplier(position) * self.distortion(decoded, pixels)
+
+    def distortion(self, decoded: Tensor, pixels: Tensor) -> float:
+        """The objective's distortion of decoded against pixels, both (H, W, 3) uint8, as a mean over windows."""
+        height, width = pixels.shape[:2]
         total = 0.0
-        for inner, outer in _windows(*latents.z.shape[1:3]):
+        for inner, outer in _windows(-(-height // STRIDE), -(-width // STRIDE)):
             pixel_count = _pixels(inner, height, width)
             x_hat, x = (window(v[None].to(self.codec.device), STRIDE, outer).float() / 255 for v in (decoded, pixels))
             total += pixel_count / (height * width) * float(self.objective.distortion(x_hat, x)[0])
-        return 8 * len(data) / (height * width) + self.multiplier(position) * total
+        return total
 
     def multiplier(self, position: int) -> float:
         """lambda at a quality position."""

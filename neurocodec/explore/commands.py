@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from neurocodec.commands.batch import Outcome, report
 from neurocodec.commands.shared import naming, progress_bar
-from neurocodec.errors import ImageError
+from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.explore.shared import Settings, on_white, settings_options, write
 from neurocodec.files import STANDARD, check_target, write_target
 from neurocodec.limits import excess
@@ -174,3 +175,108 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     )
     fields = {"in": source, "out": target, "quality": settings.quality, "channels": moved}
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("mask", metavar="MASK")
+@click.argument("target", metavar="OUT")
+@click.option(
+    "--method",
+    type=click.Choice(["both", "project", "optimise"]),
+    default="both",
+    show_default=True,
+    help="project: encode, decode, put back what is visible, and again. optimise: descend on bits + visible error. "
+    "both: the mean of the two.",
+)
+@click.option("--steps", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Of each method.")
+@seed_option
+@settings_options(80.0, "psnr")
+def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: int, **common: Any) -> None:
+    """Fill in what the picture MASK hides of the picture IN: white is hidden, black is kept to the bit.
+
+    Meant for scratches, spots, text and lost pixels. Large holes become smooth: the prior knows no objects.
+
+    \b
+    Example:
+      neurocodec inpaint photo.png scratches.png mended.png
+      neurocodec inpaint photo.png scratches.png quick.png --method project --steps 20
+    """
+    settings = Settings(**common)
+    extension = settings.check(source, target)
+    check_target(mask, target, settings.force)
+    picture, painted = settings.read(source), settings.read(mask)
+    from neurocodec.encoding import as_stored
+    from neurocodec.explore import inpaint as inpainting
+    from neurocodec.images import LOSSLESS
+
+    with naming(mask):
+        hidden = inpainting.mask_of(painted, picture)
+    loaded, way = settings.load(), inpainting.Way(method, settings.quality, steps, seed)
+    with progress_bar("inpainting", settings.quiet) as progress:
+        pixels = inpainting.inpaint(loaded, picture, hidden, way, progress)
+    filled = replace(picture, pixels=as_stored(pixels, picture.grey))
+    notes = (*picture.notes, *write(filled, target, extension))
+    if extension.lower() not in LOSSLESS:
+        notes += (f"{extension} has losses of its own: visible pixels are exact in .png, not in it.",)
+    count = int(hidden.sum())
+    fields = {"in": source, "mask": mask, "out": target, "width": picture.width, "height": picture.height}
+    fields |= {"hidden": count, "method": method, "steps": steps, "seed": seed, "quality": settings.quality}
+    share = 100 * count / hidden.size
+    line = f"{source} -> {target}: {count} of {picture.width}x{picture.height} pixels filled in, {share:.1f} %"
+    report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
+
+
+@click.command()
+@click.argument("source", metavar="IMAGE")
+@click.argument("target", metavar="OUT.html")
+@click.option(
+    "--qualities",
+    default="10,25,50,75,90",
+    show_default=True,
+    help="Also shown, and compared: 1 to 100, with commas between.",
+)
+@settings_options(75.0, "ms-ssim")
+def explain(source: str, target: str, qualities: str, **common: Any) -> None:
+    """Show where the bits of IMAGE go, on a page for the classroom: a map of them over the picture, the channels of the
+    latents, the rate as KL divergence, the ELBO in figures, and quality as beta. One file, no network.
+
+    \b
+    Example:
+      neurocodec explain photo.png photo.html
+      neurocodec explain photo.png photo.html --quality 40 --qualities 5,20,60,95 --model psnr
+    """
+    settings = Settings(**common)
+    shown = sorted({settings.quality, *parse_qualities(qualities)})
+    check_target(source, target, settings.force)
+    if target != STANDARD and Path(target).suffix.lower() not in (".html", ".htm"):
+        raise NeurocodecError(f"{target}: explain writes a page: name it .html.")
+    picture = settings.read(source)
+    from neurocodec.explore import explain as explaining
+    from neurocodec.explore import page
+
+    loaded = settings.load()
+    with progress_bar("explaining", settings.quiet) as progress:
+        levels = explaining.levels(loaded, picture, shown, progress)
+    chosen = next(v for v in levels if v.quality == settings.quality)
+    name = "standard input" if source == STANDARD else Path(source).name
+    html = page.render(name, settings.model, picture.pixels, levels, chosen, picture.notes)
+    write_target(target, html.encode())
+    fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
+    fields |= {"quality": chosen.quality, "bits_y": float(chosen.usage.y.sum()), "bits_z": float(chosen.usage.z.sum())}
+    fields |= {"bytes": len(chosen.usage.coded), "lambda": chosen.multiplier, "loss": chosen.loss}
+    line = (
+        f"{source} -> {target}: {len(levels)} qualities; at {chosen.quality:g}, {page.figures(chosen).split(': ')[1]}"
+    )
+    report(Outcome(line, fields, picture.notes), source, target, settings.quiet, settings.as_json)
+
+
+def parse_qualities(words: str) -> list[float]:
+    """Numbers with commas between. Raises click.UsageError."""
+    try:
+        found = [float(word) for word in words.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(1 <= v <= 100 for v in found) or len(found) > 12:
+        raise click.UsageError(f"--qualities: {words!r} is not up to 12 numbers from 1 to 100, with commas between.")
+    return found

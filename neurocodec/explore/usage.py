@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.entropy import EXCESS_BITS, PRECISION, Encoder, Tables
 from neurocodec.model import Codec
 from neurocodec.predictor import halves_of
 from neurocodec.windows import Report, part_of, silent, window
@@ -24,6 +24,7 @@ class Usage:
     z: Tensor  # (H/64, W/64): bits of each position, over all channels of z
     channels: Tensor  # (M,): bits of each channel of y, over all positions
     y_hat: Tensor  # (1, H/16, W/16, M), in units of 2**-8, float32
+    coded: bytes  # the same latents, from the entropy coder
 
     @property
     def bits(self) -> float:
@@ -38,21 +39,22 @@ def measure(codec: Codec, pixels: Tensor, position: int, report: Report = silent
     z = codec.hyper_analyse(y, position)
     ledger = _Ledger(codec, z)
     codec.push_y_z(y, z, position, ledger, part_of(report, 0.6, 1))  # y becomes y_hat
-    return Usage(ledger.y[0, :, :, 0], ledger.z, ledger.channels, y)
+    return Usage(ledger.y[0, :, :, 0], ledger.z, ledger.channels, y, ledger.coder.finish())
 
 
 class _Ledger:
-    """Takes symbols in the coder's stead, and writes what each costs where it belongs."""
+    """Takes symbols on their way to the coder, and writes what each costs where it belongs."""
 
     def __init__(self, codec: Codec, z: Tensor) -> None:
         height, width = z.shape[1:3]
-        self.codec, self.shape = codec, z.shape
+        self.codec, self.shape, self.coder = codec, z.shape, Encoder()
         self.y = torch.zeros(1, 4 * height, 4 * width, 1, dtype=torch.float64)
         self.z = torch.zeros(0)
         self.channels = torch.zeros(codec.config.latents, dtype=torch.float64)
         self.order = codec.blocks((height, width))
 
     def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None:
+        self.coder.push(symbols, table, tables)
         bits = torch.from_numpy(costs_of(symbols, table, tables))
         if tables is self.codec.z_tables:
             self.z = bits.view(self.shape).sum((0, 3))
