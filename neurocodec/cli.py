@@ -49,6 +49,7 @@ for command in (
     bulk,
     train,
     export,
+    inpaint,
     sample,
     interpolate,
     traverse,

@@ -163,7 +163,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     folder = tmp_path_factory.mktemp("explain")
     with Image.open(COFFEE) as image:
         image.crop((200, 80, 400, 260)).save(folder / "cup.png")
-    arguments = ["--qualities", "20,60", "-q", 75, "--model", "psnr"]
+    arguments = ["--qualities", "20,60", "-q", "75", "--model", "psnr"]
     assert run("explain", folder / "cup.png", folder / "cup.html", *arguments).exit_code == 0
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)

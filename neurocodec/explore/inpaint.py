@@ -1,6 +1,6 @@
 """Inpainting: the autoencoder says what is hidden, given what is visible.
 
-Two ways from the same start, a harmonic fill, and the default is the mean of both.
+Two ways from the same start, a harmonic fill, and the default mixes both.
 
 "project" is masked autoencoding: encode, decode, put the visible pixels back, and again. The latents settle
 where the decoder's picture agrees with what is visible, and the hidden pixels are what such latents say
@@ -12,12 +12,15 @@ from few channels to many: from coarse to fine.
 descent on bits + squared error of the visible pixels, with the machinery of ``neurocodec.refine``. The
 hidden pixels are then what the prior and the context find cheapest.
 
-Either wins on some pictures: the first on texture, the second where there are long edges. They err
-differently, and their mean is nearly as good as the better one everywhere.
+Either wins on some pictures, and on fine texture the harmonic fill is hard to beat. So a few visible
+pixels are hidden too: on these the error of each is measured, they are mixed by the weights that do best,
+and sigma, how far visible pixels may be off while "optimise" trades them for bits, is what the harmonic
+fill misses them by.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,8 +50,9 @@ RISE = 40.0  # qualities that the steps of "project" rise by, up to the one that
 AVERAGED = 0.25  # of the steps of "project": the last ones, whose mean is taken
 GRID = 16  # pixels: moving the picture by so many moves the latents by one
 RATE, LAST_RATE = 0.15, 0.1  # Adam's step of "optimise" in quantization steps, and the share that is left at the end
-SIGMA = 12.0  # levels of 255: how far visible pixels may be off while "optimise" trades them for bits
-VISIBLE = Objective((3 / (2 * math.log(2) * SIGMA**2),) * 2, mse=1.0, ms_ssim=0.0)
+HELD = 0.04  # of the visible pixels: hidden too, to learn from
+SLACK = 1.2  # sigma over the error of the harmonic fill
+SIGMAS = (2.0, 40.0)  # levels of 255, least and most
 
 
 @dataclass(frozen=True)
@@ -121,17 +125,41 @@ def slices(area: Area, height: int, width: int) -> tuple[slice, slice]:
 def fill(loaded: LoadedModel, pixels: Tensor, known: Tensor, way: Way, report: Report) -> Tensor:
     """pixels (H, W, 3) uint8, known (H, W) bool -> pixels in which the others are filled in."""
     x = pixels.float() / 255
-    start = harmonic(x, known)
-    parts = {"project": (0.0, 0.3), "optimise": (0.3, 1.0)}  # of the time that both take
-    found = []
-    for method, run in (("project", project), ("optimise", optimise)):
-        if way.method in (method, "both"):
-            share = part_of(report, *parts[method]) if way.method == "both" else report
-            found.append(run(loaded, start, known, way, share))
-    decoded = sum(found[1:], found[0]) / len(found)
+    held = known & (torch.rand(known.shape, generator=torch.Generator().manual_seed(way.seed)) < HELD).to(x.device)
+    if not bool((known & ~held).any()):
+        held = torch.zeros_like(known)
+    shown = known & ~held
+    start = harmonic(x, shown)
+    decoded = []
+    if way.method != "optimise":
+        decoded.append(project(loaded, start, shown, way, part_of(report, 0, 0.3) if way.method == "both" else report))
+    if way.method != "project":
+        sigma = sigma_of(start[held] - x[held])
+        share = part_of(report, 0.3, 1) if way.method == "both" else report
+        decoded.append(optimise(loaded, start, shown, way, sigma, share))
     # What the decoder misses at the rim of a hole is carried into it, and fades: no seam.
-    joined = decoded + harmonic(x - decoded, known)
+    found = [start, *(v + harmonic(x - v, shown) for v in decoded)]
+    weights = mixture(torch.stack([v[held] - x[held] for v in found]).flatten(1))
+    mixed = sum((w * v for w, v in zip(weights, found, strict=True)), torch.zeros_like(x))
+    joined = mixed + harmonic(x - mixed, known)
     return torch.where(known[:, :, None], pixels, (joined.clamp(0, 1) * 255).round().byte())
+
+
+def sigma_of(errors: Tensor) -> float:
+    """sigma in levels of 255 of errors in [-1, 1]."""
+    rms = 255 * float(errors.square().mean().sqrt()) if errors.numel() else 0.0
+    return min(max(SLACK * rms, SIGMAS[0]), SIGMAS[1])
+
+
+def mixture(errors: Tensor) -> list[float]:
+    """Errors (ways, values) -> weights from 0 to 1 with the sum 1, in tenths, whose mix errs least."""
+    ways = len(errors)
+    count = max(errors.shape[1], 1)
+    products = (errors.double() @ errors.double().T / count).cpu().numpy()
+    # Held pixels are few in small pictures: a little of every error for itself keeps their weights even.
+    products += np.eye(ways) * (products.trace() / ways * 16 / (16 + count) + 1e-12)
+    tenths = (p for p in itertools.product(range(11), repeat=ways) if sum(p) == 10)
+    return min(([v / 10 for v in p] for p in tenths), key=lambda w: float(np.array(w) @ products @ np.array(w)))
 
 
 @torch.inference_mode()
@@ -190,7 +218,7 @@ class Continuous(Rounding):
         return v
 
 
-def optimise(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, report: Report) -> Tensor:
+def optimise(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, sigma: float, report: Report) -> Tensor:
     """start (H, W, 3) in [0, 1] -> what the decoder makes of the latents that take the fewest bits + error."""
     codec, position = loaded.codec, loaded.position(round(way.quality * 100))
     height, width = start.shape[:2]
@@ -198,7 +226,8 @@ def optimise(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, report
     y = codec.analyse(pixels, position)
     latents = Latents(y.clone(), codec.hyper_analyse(y, position).clone())
     area = whole((y.shape[1] // 4, y.shape[2] // 4))
-    model = Refiner(codec, VISIBLE)
+    weight = 3 / (2 * math.log(2) * sigma**2)  # so that weight * 255^2 MSE is -log2 of a normal density
+    model = Refiner(codec, Objective((weight, weight), mse=1.0, ms_ssim=0.0))
     window = Window(model, latents, area, area, pixels[None], (height, width), position)
     parameters = [latents.y.requires_grad_(True), latents.z.requires_grad_(True)]
     optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99))
@@ -206,9 +235,9 @@ def optimise(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, report
         optimizer.param_groups[0]["lr"] = RATE * max(LAST_RATE, (1 + math.cos(math.pi * step / way.steps)) / 2)
         bits, decoded = window.decode(latents, Continuous())
         masked = torch.where(known[:, :, None], decoded, window.x)  # hidden pixels are never wrong
-        error = VISIBLE.distortion(masked, window.x)[0].sum() * height * width
+        error = model.objective.distortion(masked, window.x)[0].sum() * height * width
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(bits + model.multiplier(position) * error)
+        torch.autograd.backward(bits + weight * error)
         optimizer.step()
         report((step + 1) / way.steps)
     with torch.no_grad():

@@ -149,7 +149,8 @@ def _number(value: float | None, form: str) -> str:
 
 def _scale() -> Pixels:
     """The colours of the map from nothing to the brightest, for a legend that is linear in bits."""
-    return charts.heat(np.linspace(0, 1, 12)[None], 1.0)[0]
+    row: Pixels = charts.heat(np.linspace(0, 1, 12)[None], 1.0)[0]
+    return row
 
 
 def _reduced(pixels: Pixels, size: tuple[int, int]) -> Pixels:

@@ -50,8 +50,9 @@ def reshaped(frequencies: NDArray[np.int32], temperature: float) -> NDArray[np.f
         likeliest = np.zeros(len(frequencies))
         likeliest[int(np.argmax(frequencies))] = 1
         return likeliest
-    powers = np.exp((np.log(frequencies) - np.log(frequencies.max())) / temperature)
-    return powers / powers.sum()
+    powers: NDArray[np.float64] = np.exp((np.log(frequencies) - np.log(frequencies.max())) / temperature)
+    shares: NDArray[np.float64] = powers / powers.sum()
+    return shares
 
 
 def sample(codec: Codec, position: int, height: int, width: int, temperature: float, seed: int) -> Pixels:
