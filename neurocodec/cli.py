@@ -1,4 +1,4 @@
-"""The command line: one group, whose commands are in ``commands`` and ``training``. Errors end here."""
+"""The command line: one group, whose commands are in ``commands``, ``explore`` and ``training``. Errors end here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
 from neurocodec.errors import NeurocodecError
+from neurocodec.explore.commands import explain, inpaint, interpolate, sample, traverse
 from neurocodec.training.commands import export, train
 
 
@@ -44,5 +45,19 @@ def main() -> None:
     """
 
 
-for command in (compress, decompress, info, verify, models, bulk, train, export):
+for command in (
+    compress,
+    decompress,
+    info,
+    verify,
+    models,
+    bulk,
+    train,
+    export,
+    inpaint,
+    sample,
+    interpolate,
+    traverse,
+    explain,
+):
     main.add_command(command)

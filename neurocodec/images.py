@@ -31,6 +31,7 @@ OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".avif": ("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
 }
+LOSSLESS = (".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".jp2")  # of OUTPUTS
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 # What is tried to be left out, if a file with all of it cannot be written: as little as can be.
 LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))

@@ -33,6 +33,12 @@ class Pusher(Protocol):
     def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None: ...
 
 
+class Puller(Protocol):
+    """What gives symbols in coding order: the entropy decoder, or a die that is cast with the tables."""
+
+    def pull(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]: ...
+
+
 class Codec:
     """The frozen model. Compresses and decompresses pictures of any size, window by window.
 
@@ -86,7 +92,7 @@ class Codec:
         predictor = self.predictor(z_symbols, position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
-        for step, block, done in self._blocks(predictor.bounds):
+        for step, block, done in self.blocks(predictor.bounds):
             here = window_of(y, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y)
@@ -95,11 +101,13 @@ class Codec:
             halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
             report(done)
 
-    @torch.inference_mode()
     def decode_latents(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
         """y_hat (1, H/16, W/16, M) int32 in units of 2**-8: the same on every machine, to the bit."""
-        coder = Decoder(data)
+        return self.pull_latents(Decoder(data), height, width, position, report)
 
+    @torch.inference_mode()
+    def pull_latents(self, coder: Puller, height: int, width: int, position: int, report: Report = silent) -> Tensor:
+        """y_hat as :meth:`decode_latents` gives it, symbol by symbol from a decoder (or from what draws them)."""
         # 2. Hyper-latents.
         shape = (1, -(-height // STRIDE), -(-width // STRIDE), self.config.hyper_latents)
         z_symbols = torch.empty(shape, dtype=torch.int32)
@@ -108,7 +116,7 @@ class Codec:
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
         y_hat = torch.zeros((1, 4 * shape[1], 4 * shape[2], self.config.latents), dtype=torch.int32, device=self.device)
-        for step, block, done in self._blocks(predictor.bounds):
+        for step, block, done in self.blocks(predictor.bounds):
             here = window_of(y_hat, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y_hat)
@@ -173,7 +181,7 @@ class Codec:
     def predictor(self, z_symbols: Tensor, position: int) -> Predictor:
         return Predictor(self.networks, self.heads, z_symbols, self.t(position), self.window)
 
-    def _blocks(self, bounds: tuple[int, int]) -> Iterator[tuple[int, Area, float]]:
+    def blocks(self, bounds: tuple[int, int]) -> Iterator[tuple[int, Area, float]]:
         """Steps and blocks in coding order, and the share of the work that is done behind each."""
         blocks = list(tiles(whole(bounds), BLOCK))
         for step in (1, 2):

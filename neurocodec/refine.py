@@ -83,7 +83,7 @@ class Refiner:
         picture = pad(pixels[None].to(self.codec.device))
         windows = list(_windows(*plain.z.shape[1:3]))
         for i, (inner, outer) in enumerate(windows):
-            one = _Window(self, refined.window(outer), inner, outer, picture, (height, width), position)
+            one = Window(self, refined.window(outer), inner, outer, picture, (height, width), position)
             best = one.refine(steps, part_of(report, i / len(windows), (i + 1) / len(windows)))
             refined.window(inner).copy_(best)
         # What the file will hold decides, not the float twins.
@@ -95,19 +95,24 @@ class Refiner:
         height, width = pixels.shape[:2]
         data, y_hat = self.codec.encode_latents(latents.y, latents.z, position)
         decoded = self.codec.synthesise(y_hat, height, width, position)
+        return 8 * len(data) / (height * width) + self.multiplier(position) * self.distortion(decoded, pixels)
+
+    def distortion(self, decoded: Tensor, pixels: Tensor) -> float:
+        """The objective's distortion of decoded against pixels, both (H, W, 3) uint8, as a mean over windows."""
+        height, width = pixels.shape[:2]
         total = 0.0
-        for inner, outer in _windows(*latents.z.shape[1:3]):
+        for inner, outer in _windows(-(-height // STRIDE), -(-width // STRIDE)):
             pixel_count = _pixels(inner, height, width)
             x_hat, x = (window(v[None].to(self.codec.device), STRIDE, outer).float() / 255 for v in (decoded, pixels))
             total += pixel_count / (height * width) * float(self.objective.distortion(x_hat, x)[0])
-        return 8 * len(data) / (height * width) + self.multiplier(position) * total
+        return total
 
     def multiplier(self, position: int) -> float:
         """lambda at a quality position."""
         return float(self.objective.multiplier(self.codec.t(position), self.codec.config.anchors))
 
 
-class _Window:
+class Window:
     """One window of a picture while it is refined: inside, latents move; in the halo they only stand by."""
 
     def __init__(
@@ -167,6 +172,14 @@ class _Window:
 
     def loss(self, latents: Latents, rounding: Rounding) -> Tensor:
         """Bits + lambda * distortion * pixels, of the window with its halo."""
+        bits, x_hat = self.decode(latents, rounding)
+        if not rounding.soft:
+            x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
+        height, width = self.x.shape[1:3]
+        return bits + self.multiplier * height * width * self.model.objective.distortion(x_hat, self.x)[0].sum()
+
+    def decode(self, latents: Latents, rounding: Rounding) -> tuple[Tensor, Tensor]:
+        """Bits of the window with its halo, and its pixels (1, H, W, 3), about [0, 1], not clamped."""
         m = self.model
         z_hat = rounding.z(latents.z)
         bits = interpolate(self.z_costs, z_hat, torch.arange(z_hat.shape[-1], device=z_hat.device)).sum()
@@ -181,10 +194,7 @@ class _Window:
         with autocast(self.x.device, enabled=rounding.soft):
             x_hat = m.codec.networks.g_s(symbols + mean, self.t)
         height, width = self.x.shape[1:3]
-        x_hat = x_hat[:, :height, :width].float()
-        if not rounding.soft:
-            x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
-        return bits + self.multiplier * height * width * m.objective.distortion(x_hat, self.x)[0].sum()
+        return bits, x_hat[:, :height, :width].float()
 
 
 class Rounding:

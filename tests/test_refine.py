@@ -64,7 +64,7 @@ def test_float_twins_agree_with_the_exact_path(tiny: weights.LoadedModel) -> Non
     latents = plain(codec, x)
     told = refiner.value(latents, x, POSITION) * x.shape[0] * x.shape[1]
     whole = ((0, latents.z.shape[1]), (0, latents.z.shape[2]))
-    window = refine._Window(refiner, latents, whole, whole, x[None], (192, 256), POSITION)
+    window = refine.Window(refiner, latents, whole, whole, x[None], (192, 256), POSITION)
     assert float(window.loss(latents, Rounding())) == pytest.approx(told, rel=0.02)
 
 
