@@ -33,14 +33,19 @@ def decoded(path: Path, quality: float) -> Pixels:
     return api.decompress(api.compress(path, quality, str(TINY)), str(TINY)).pixels
 
 
+def level_apart(a: np.ndarray, b: np.ndarray) -> bool:
+    """Latents are equal to the bit; pixels are made in floating point, and may round one level otherwise."""
+    return bool(np.abs(a.astype(int) - b).max() <= 1)
+
+
 def test_the_ends_of_a_strip_are_what_files_decode_to(two: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "strip.png"
     result = run("interpolate", *two, out, "--steps", 5, "-q", 40, *MODEL)
     assert result.exit_code == 0, result.output
     strip = np.asarray(opened(out))
     assert strip.shape == (70, 5 * (90 + sheet.GAP) - sheet.GAP, 3)
-    np.testing.assert_array_equal(strip[:, :90], decoded(two[0], 40))
-    np.testing.assert_array_equal(strip[:, -90:], decoded(two[1], 40))
+    assert level_apart(strip[:, :90], decoded(two[0], 40))
+    assert level_apart(strip[:, -90:], decoded(two[1], 40))
     middle = strip[:, 2 * (90 + sheet.GAP) :][:, :90].astype(float)
     distances = [np.abs(middle - decoded(path, 40)).mean() for path in two]
     apart = np.abs(decoded(two[0], 40).astype(float) - decoded(two[1], 40)).mean()
@@ -63,7 +68,7 @@ def test_animations_go_there_and_back(two: tuple[Path, Path], tmp_path: Path, ex
     for there, back in ((1, 5), (2, 4)):
         assert np.abs(frames[there] - frames[back]).mean() < 2
     if extension != ".gif":  # GIF has 256 colours
-        np.testing.assert_array_equal(frames[0], decoded(two[0], 90))
+        assert level_apart(frames[0], decoded(two[0], 90))
 
 
 def test_greys_stay_grey_and_transparency_is_laid_on_white(tmp_path: Path) -> None:

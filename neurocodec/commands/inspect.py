@@ -119,7 +119,7 @@ def verify(
         elif sentence is not None or not quiet:
             click.echo(f"{input_name(source)}: {sentence or 'whole'}", err=sentence is not None)
     if bad:
-        raise NeurocodecError(f"{bad} of {len(sources)} files are not whole.")
+        raise NeurocodecError(f"{bad} of {len(sources)} files {'is' if bad == 1 else 'are'} not whole.")
 
 
 @click.command()
