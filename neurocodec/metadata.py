@@ -10,6 +10,7 @@ import io
 import re
 import struct
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,15 +89,21 @@ def _exif_of(image: Image.Image) -> bytes:
     if isinstance(stored, bytes) and stored:
         return stored.removeprefix(_PREFIX)
     exif = image.getexif()
+    kept = _selected(exif, _DESCRIPTIONS)
+    return kept.tobytes().removeprefix(_PREFIX) if len(kept) else b""
+
+
+def _selected(exif: Image.Exif, tags: Iterable[int]) -> Image.Exif:
+    """Those tags of EXIF, and its directories of EXIF and GPS."""
     kept = Image.Exif()
-    for tag in _DESCRIPTIONS:
+    for tag in tags:
         if tag in exif:
             kept[tag] = exif[tag]
     for ifd in (IFD.Exif, IFD.GPSInfo):
-        if tags := exif.get_ifd(ifd):
-            kept.get_ifd(ifd).update(tags)
+        if nested := exif.get_ifd(ifd):
+            kept.get_ifd(ifd).update(nested)
             kept[ifd] = kept.get_ifd(ifd)
-    return kept.tobytes().removeprefix(_PREFIX) if len(kept) else b""
+    return kept
 
 
 def _xmp_of(image: Image.Image) -> bytes:
@@ -167,16 +174,10 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tiff_options(metadata: Metadata) -> dict[str, Any]:
-    found, tags = Image.Exif(), Image.Exif()
+    found = Image.Exif()
     found.load(metadata.exif)
     # What else it may say of widths, strips and bits was true of another file, or never.
-    for tag in _WITH_TIFF:
-        if tag in found:
-            tags[tag] = found[tag]
-    for ifd in (IFD.Exif, IFD.GPSInfo):
-        if nested := found.get_ifd(ifd):
-            tags.get_ifd(ifd).update(nested)
-            tags[ifd] = tags.get_ifd(ifd)
+    tags = _selected(found, _WITH_TIFF)
     if metadata.xmp:
         tags[_TIFF_XMP] = metadata.xmp
     # libtiff, which compresses, cannot write EXIF and GPS: they lie in directories of their own.

@@ -12,24 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from PIL import Image, ImageCms
 
 from neurocodec import api
 from neurocodec.cli import main
+from tests.commands import MODEL, assert_error, opened, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
-
-MODEL = ["--model", str(TINY)]
-
-
-def run(*arguments: str | Path | float, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments], input=stdin)
-
-
-def process(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "neurocodec", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -44,24 +34,6 @@ def packed(picture: Path, tmp_path: Path) -> Path:
     out = tmp_path / "in.nc"
     assert run("compress", picture, out, *MODEL).exit_code == 0
     return out
-
-
-def opened(path: Path) -> Image.Image:
-    """The picture in a file, whole in memory and the file closed."""
-    with Image.open(path) as image:
-        image.load()
-        return image.copy()
-
-
-def assert_error(result: Result, *words: str) -> None:
-    """One sentence on standard error, nothing on standard output, exit code 1."""
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in result.stderr
 
 
 def test_there_and_back(picture: Path, packed: Path, tmp_path: Path) -> None:

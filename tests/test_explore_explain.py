@@ -22,10 +22,10 @@ from neurocodec.explore import charts, explain, page, usage
 from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.images import Picture
 from neurocodec.windows import silent
+from tests.browser import CHROMIUM, DRIVER, browse, console
+from tests.commands import MODEL, assert_error, run
 from tests.drawing import draw
 from tests.golden.make import TINY
-from tests.test_cli import MODEL, assert_error, run
-from tests.test_report import CHROMIUM, DRIVER, OPTIONS, console
 
 POSITION = 3 << (POSITION_BITS - 1)  # between two anchors
 COFFEE = Path(skimage.__file__).parent / "data" / "coffee.png"
@@ -166,13 +166,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
         image.crop((200, 80, 400, 260)).save(folder / "cup.png")
     arguments = ["--qualities", "20,60", "-q", "75", "--model", "psnr"]
     assert run("explain", folder / "cup.png", folder / "cup.html", *arguments).exit_code == 0
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in OPTIONS.split():
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as driver:
-        driver.get((folder / "cup.html").as_uri())
+    with browse(folder / "cup.html") as driver:
         yield driver
 
 

@@ -17,8 +17,8 @@ from neurocodec.explore import fill, inpaint
 from neurocodec.explore.inpaint import Way
 from neurocodec.images import Picture
 from neurocodec.windows import silent
+from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
-from tests.test_cli import MODEL, assert_error, opened, run
 
 QUICK = ["--steps", "3"]
 

@@ -16,8 +16,8 @@ from neurocodec.entropy import Encoder, Tables
 from neurocodec.explore.sample import Die, reshaped, sample_like
 from neurocodec.explore.usage import costs_of
 from neurocodec.fixedpoint import POSITION_BITS
+from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
-from tests.test_cli import MODEL, assert_error, opened, run
 
 POSITION = 3 << (POSITION_BITS - 1)  # between two anchors
 

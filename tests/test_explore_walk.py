@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from neurocodec import api, weights
 from neurocodec.encoding import Pixels
 from neurocodec.explore import sheet, walk
 from neurocodec.explore.usage import measure
 from neurocodec.fixedpoint import POSITION_BITS
+from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
 from tests.golden.make import TINY
-from tests.test_cli import MODEL, assert_error, opened, run
 
 POSITION = 3 << (POSITION_BITS - 1)  # between two anchors
 
@@ -58,7 +58,7 @@ def test_animations_go_there_and_back(two: tuple[Path, Path], tmp_path: Path, ex
     out = tmp_path / f"film{extension}"
     assert run("interpolate", *two, out, "--steps", 4, *MODEL).exit_code == 0
     with Image.open(out) as film:
-        assert film.n_frames == 6  # type: ignore[attr-defined]
+        assert len(ImageSequence.all_frames(film)) == 6
         assert film.size == (90, 70)
         assert film.info["loop"] == 0
         frames = []

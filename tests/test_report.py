@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,22 +9,15 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.command import Command
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from benchmarks import codecs, equal_bytes, plots, report
 from benchmarks.summary import BdRate, EqualSize, Point, Summary
+from tests.browser import CHROMIUM, DRIVER, browse, console
 from tests.drawing import draw
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
-# A browser in a container without a network: no sandbox, and nothing that calls home.
-OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage --disable-sync "
-    "--disable-background-networking --disable-component-update --window-size=1200,900"
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +41,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(page: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in OPTIONS.split():
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as driver:
-        driver.get(page.as_uri())
+    with browse(page) as driver:
         WebDriverWait(driver, 30).until(
             lambda d: d.execute_script("return [...document.images].every(i => i.complete && i.src)")
         )
         yield driver
-
-
-def console(browser: webdriver.Chrome) -> list[object]:
-    """What the page wrote to the console since the last call."""
-    return list(browser.execute(Command.GET_LOG, {"type": "browser"})["value"])
 
 
 def clip(image: WebElement) -> str:

@@ -17,9 +17,9 @@ from PIL import Image
 
 from neurocodec import weights
 from neurocodec.commands.shared import DEFAULT_MODEL, in_proportion
+from tests.commands import MODEL, assert_error, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
-from tests.test_cli import MODEL, assert_error, process, run
 
 ROOT = os.name == "posix" and os.geteuid() == 0
 # Who is root may do everything, unless these two rights are taken away.
