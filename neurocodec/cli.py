@@ -13,7 +13,7 @@ from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
 from neurocodec.errors import NeurocodecError
-from neurocodec.explore.commands import explain, inpaint, interpolate, sample, traverse
+from neurocodec.explore.commands import explain, inpaint, interpolate, restore, sample, traverse
 from neurocodec.training.commands import export, train
 
 
@@ -54,6 +54,7 @@ for command in (
     bulk,
     train,
     export,
+    restore,
     inpaint,
     sample,
     interpolate,

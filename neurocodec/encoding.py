@@ -48,6 +48,11 @@ class Encoding:
 
     def measure(self, quality: int, kind: str) -> float:
         """The file's "size" in bytes, "bpp", or the "psnr" in dB or "msssim" of what it decodes to."""
+        if self.loaded.restores and kind in ("psnr", "msssim"):
+            raise UnusableModelError(
+                "a restored picture is meant to differ from what it was made of: choose a quality, a size or bits per "
+                "pixel as the target."
+            )
         if kind == "msssim" and min(self.picture.height, self.picture.width) < SMALLEST:
             raise ImageError(f"MS-SSIM needs sides of at least {SMALLEST} pixels: use --target-psnr.")
         latents, y_hat = self._latents(quality, silent)
@@ -82,6 +87,11 @@ class Encoding:
 
     def _refined(self, quality: int, effort: int, report: Report) -> tuple[bytes, torch.Tensor]:
         codec, objective = self.loaded.codec, self.loaded.objective
+        if self.loaded.restores:
+            raise UnusableModelError(
+                "refinement would bring back what a restoring encoder took out: leave the effort at 0, or restore "
+                "the picture first and compress what comes of it."
+            )
         if objective is None:
             raise UnusableModelError(
                 "the model does not say what it was trained for, as --effort needs: export it again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,6 +54,30 @@ DEFAULT_MODEL = "ms-ssim"
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A shipped encoder for the decoder of a model: what it writes are that model's files, with its id."""
+
+    name: str
+    file: str  # in the folder of weights: g_a and h_a alone
+    sha256: str
+    model: str  # the name of a shipped model
+    about: str
+
+
+ENCODERS: tuple[Encoder, ...] = (
+    Encoder(
+        name="restore",
+        file="restore-8.safetensors",
+        sha256="0",
+        model="psnr",
+        about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
+    ),
+)
+RESTORER = "restore"
+ENCODER_PARTS = ("g_a", "h_a")  # the networks that no decoder needs
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A model ready to use, and what tells it from others."""
 
@@ -62,6 +86,7 @@ class LoadedModel:
     id: int | None  # None: not a shipped model
     fingerprint: bytes  # the first 4 bytes of the file's SHA-256
     objective: Objective | None = None  # what it was trained for, where the file says so
+    restores: bool = False  # its encoder takes out noise: what it writes is meant to differ from the picture
 
     def position(self, quality: int) -> int:
         """The quality position of a quality in hundredths: linear between knots, in integers."""
@@ -80,12 +105,17 @@ def weights_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / "weights"
 
 
-def find(name: str) -> Model:
-    """The shipped model of this name. Raises UnusableModelError naming those there are."""
-    for model in MODELS:
+def shipped() -> tuple[Model | Encoder, ...]:
+    """All that has a name."""
+    return (*MODELS, *ENCODERS)
+
+
+def find(name: str) -> Model | Encoder:
+    """The shipped model or encoder of this name. Raises UnusableModelError naming those there are."""
+    for model in shipped():
         if model.name == name:
             return model
-    names = ", ".join(m.name for m in MODELS)
+    names = ", ".join(m.name for m in shipped())
     raise UnusableModelError(f"model {name!r} is not known: use one of {names}, or the path of a .safetensors file.")
 
 
@@ -101,7 +131,7 @@ _loaded: dict[tuple[str, str], LoadedModel] = {}
 
 
 def load(name: str, device: torch.device) -> LoadedModel:
-    """A model by its shipped name, or by the path of a weights file; loaded once per process.
+    """A model or encoder by its shipped name, or by the path of a weights file; loaded once per process.
 
     Raises UnusableModelError.
     """
@@ -114,28 +144,62 @@ def load(name: str, device: torch.device) -> LoadedModel:
     return _loaded[key]
 
 
-def _load_file(path: Path, model: Model | None, device: torch.device) -> LoadedModel:
+def read_tensors(model: Model) -> dict[str, Tensor]:
+    """What the file of a shipped model holds. Raises UnusableModelError."""
+    path = weights_folder() / model.file
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UnusableModelError(f"{path}: the weights cannot be read: {error}.") from error
+
+
+def _load_file(path: Path, wanted: Model | Encoder | None, device: torch.device) -> LoadedModel:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UnusableModelError(f"{path}: the weights cannot be read: {error.strerror}.") from error
     digest = hashlib.sha256(data)
-    if model is not None and digest.hexdigest() != model.sha256:
+    if wanted is not None and digest.hexdigest() != wanted.sha256:
         raise UnusableModelError(
-            f"{path}: these are not the weights of model {model.name!r}: install the package again."
+            f"{path}: these are not the weights of model {wanted.name!r}: install the package again."
         )
     try:
         tensors = safetensors.torch.load(data)
         metadata = _read_metadata(data)
+        if "decoder" in metadata:
+            return _with_encoder(_model_of(metadata["decoder"]), tensors, device)
         config = Config.of(json.loads(metadata["config"]))
         calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
         objective = Objective.of(json.loads(metadata["objective"])) if "objective" in metadata else None
         codec = build_codec(config, tensors, device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, WeightsError) as error:
+        if isinstance(error, UnusableModelError):
+            raise
         raise UnusableModelError(f"{path}: not a weights file of this package: {error}") from error
     if not _calibration_is_usable(calibration, config.anchors):
         raise UnusableModelError(f"{path}: its calibration does not rise from quality to quality.")
-    return LoadedModel(codec, calibration, model.id if model else None, digest.digest()[:4], objective)
+    number = wanted.id if isinstance(wanted, Model) else None
+    return LoadedModel(codec, calibration, number, digest.digest()[:4], objective)
+
+
+def _model_of(sha256: str) -> Model:
+    """The shipped model whose file has this SHA-256."""
+    for model in MODELS:
+        if model.sha256 == sha256:
+            return model
+    raise WeightsError(f"it is an encoder for a model that this release does not ship (SHA-256 {sha256[:8]}...).")
+
+
+def _with_encoder(model: Model, tensors: Mapping[str, Tensor], device: torch.device) -> LoadedModel:
+    """A shipped model with other transforms of its encoder."""
+    base = load(model.name, device)
+    with undrawn():
+        networks = Networks(base.codec.config)
+    _load_floats(networks, ENCODER_PARTS, tensors)
+    theirs = base.codec.networks
+    networks.g_s, networks.h_s, networks.context = theirs.g_s, theirs.h_s, theirs.context
+    codec = Codec(networks.to(device), base.codec.y_tables, base.codec.z_tables)
+    return replace(base, codec=codec, restores=True)
 
 
 def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.device) -> Codec:
@@ -146,13 +210,17 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
     for name in ("h_s", "context"):
         integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         make_exact(networks.get_submodule(name), integers)
-    for name in ("g_a", "g_s", "h_a"):
-        floats = {k.removeprefix(f"{name}."): v.float() for k, v in tensors.items() if k.startswith(f"{name}.")}
-        networks.get_submodule(name).load_state_dict(floats, assign=True)
+    _load_floats(networks, (*ENCODER_PARTS, "g_s"), tensors)
     y_tables, z_tables = (
         Tables(tensors[f"{k}.frequencies"].numpy(), tensors[f"{k}.radius"].numpy()) for k in ("y_tables", "z_tables")
     )
     return Codec(networks.to(device), y_tables, z_tables)
+
+
+def _load_floats(networks: Networks, names: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+    for name in names:
+        floats = {k.removeprefix(f"{name}."): v.float() for k, v in tensors.items() if k.startswith(f"{name}.")}
+        networks.get_submodule(name).load_state_dict(floats, assign=True)
 
 
 def write(
@@ -170,7 +238,16 @@ def write(
         "objective": json.dumps(asdict(objective)),
         "note": note,
     }
-    data = safetensors.torch.save({k: _small(v) for k, v in tensors.items()}, metadata)
+    return _write(path, tensors, metadata)
+
+
+def write_encoder(path: Path, tensors: Mapping[str, Tensor], decoder: Model, note: str) -> str:
+    """Write a weights file of the networks in ENCODER_PARTS, for the decoder of a shipped model -> its SHA-256."""
+    return _write(path, tensors, {"decoder": decoder.sha256, "note": note})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    data = safetensors.torch.save({k: _small(v) for k, v in tensors.items()}, dict(metadata))
     beside = path.with_name(path.name + ".tmp")
     beside.write_bytes(data)
     beside.replace(path)

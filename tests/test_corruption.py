@@ -32,6 +32,9 @@ def test_noise_has_its_deviation_and_photons_the_deviation_of_light() -> None:
     noisy = Corruption(noise=20).apply(grey, generator())
     assert float(noisy.std()) * 255 == pytest.approx(20, rel=0.02)
     assert float(noisy.mean()) == pytest.approx(0.5, abs=2e-3)
+    shared = Corruption(noise=20, same=True).apply(grey, generator())
+    assert float(shared.std()) * 255 == pytest.approx(20, rel=0.02)
+    assert torch.equal(shared[..., 0], shared[..., 2])
     few = Corruption(photons=100).apply(grey, generator())
     assert float(few.std()) == pytest.approx((0.5 / 100) ** 0.5, rel=0.02)
 

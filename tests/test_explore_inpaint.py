@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from benchmarks import holes
 from benchmarks import inpainting as benchmark
 from neurocodec import images, weights
-from neurocodec.explore import fill, inpaint
+from neurocodec.explore import fill, inpaint, turns
 from neurocodec.explore.inpaint import Way
 from neurocodec.images import Picture
 from neurocodec.windows import silent
@@ -46,10 +46,10 @@ def test_harmonic_fills_are_harmonic() -> None:
 
 def test_turns_have_inverses() -> None:
     x = torch.rand(5, 7, 3)
-    turned = [inpaint.turn(x, way) for way in range(8)]
+    turned = [turns.turn(x, way) for way in range(turns.TURNS)]
     assert len({t.shape[0] * 1000 + float(t[0, 0, 0]) for t in turned}) > 4
     for way, t in enumerate(turned):
-        assert torch.equal(inpaint.turn_back(t, way), x)
+        assert torch.equal(turns.turn_back(t, way), x)
 
 
 def test_mixtures_are_the_best_there_are() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
+    RESTORER,
     check_model,
     device_option,
     in_proportion,
@@ -78,6 +80,9 @@ class Settings:
     help="Above 0, optimise the latents for this picture: smaller files, for minutes instead of moments.",
 )
 @click.option(
+    "--restore", is_flag=True, help="Take out noise, JPEG's blocks and blur on the way, with an encoder for model psnr."
+)
+@click.option(
     "--alpha-quality",
     type=click.IntRange(0, 100),
     default=100,
@@ -100,6 +105,7 @@ def compress(
     recursive: bool,
     workers: int | None,
     skip_existing: bool,
+    restore: bool,
     quality: float | None,
     target_size: str | None,
     target_bpp: float | None,
@@ -118,10 +124,13 @@ def compress(
       neurocodec compress --target-size 40kB photo.png small.nc
       neurocodec compress --target-msssim 0.98 --verify photo.png good.nc
       neurocodec compress --strip holiday.jpg holiday.nc
+      neurocodec compress --restore -q 60 dusk.jpg dusk.nc
       neurocodec compress --frames animation.gif frames/
       neurocodec compress -r --skip-existing photos/ smaller/
     """
     wanted = {"size": target_size, "bpp": target_bpp, "msssim": target_msssim, "psnr": target_psnr}
+    if restore:
+        chosen["model"] = restoring(chosen["model"], chosen["effort"], wanted)
     settings = Settings(75.0 if quality is None else quality, chosen_target(quality, wanted), **chosen)
     if settings.nearest and settings.target is None:
         raise click.UsageError(
@@ -148,6 +157,24 @@ def compress(
         report(skipped(source, target), source, target, settings.quiet, settings.as_json)
     else:
         report(compress_file(source, target, force, settings), source, target, settings.quiet, settings.as_json)
+
+
+def restoring(model: str, effort: int, wanted: dict[str, Any]) -> str:
+    """The model of --restore, which not all options go with. Raises click.UsageError."""
+    if click.get_current_context().get_parameter_source("model") != ParameterSource.DEFAULT:
+        raise click.UsageError(f"--restore has an encoder of its own, for model psnr: leave --model {model} out.")
+    if effort:
+        raise click.UsageError(
+            "--effort would bring back what --restore takes out: `neurocodec restore` first, and compress what comes "
+            "of it."
+        )
+    for kind in ("psnr", "msssim"):
+        if wanted[kind] is not None:
+            raise click.UsageError(
+                f"--target-{kind} compares with the picture as it came, and --restore changes it: choose a quality, "
+                "--target-size or --target-bpp."
+            )
+    return RESTORER
 
 
 def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | None:

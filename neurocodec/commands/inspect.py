@@ -125,7 +125,7 @@ def verify(
 @click.command()
 @json_option
 def models(as_json: bool) -> None:
-    """List the models that this release ships.
+    """List the models that this release ships, and encoders for them.
 
     \b
     Example:
@@ -134,8 +134,10 @@ def models(as_json: bool) -> None:
     from neurocodec import weights
 
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(m) for m in weights.MODELS]))
+        click.echo(json.dumps([dataclasses.asdict(m) for m in weights.shipped()]))
         return
     for model in weights.MODELS:
         default = " (default)" if model.name == weights.DEFAULT_MODEL else ""
         click.echo(f"{model.id:3} {model.name}{default}: {model.about}")
+    for encoder in weights.ENCODERS:
+        click.echo(f"    {encoder.name}: {encoder.about}")

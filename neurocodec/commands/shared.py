@@ -14,7 +14,7 @@ from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, UnusableModelError
 from neurocodec.files import STANDARD
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
-DEFAULT_MODEL = "ms-ssim"  # that of ``weights``, which would bring torch into --help
+DEFAULT_MODEL, RESTORER = "ms-ssim", "restore"  # those of ``weights``, which would bring torch into --help
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
 

@@ -228,6 +228,50 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
 
 
 @click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option(
+    "--passes",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Turn and move the picture so many ways, and take the mean: a little better, and as many times slower.",
+)
+@settings_options(100.0, "restore")
+def restore(source: str, target: str, passes: int, **common: Any) -> None:
+    """Take noise, the blocks of JPEG and mild blur out of the picture IN, of whatever strength, and write it as OUT.
+
+    Clean pictures stay about as they are. Less quality smooths more. `neurocodec compress --restore` makes a small
+    file at once.
+
+    \b
+    Example:
+      neurocodec restore night.jpg night.png
+      neurocodec restore scan.png clean.png --passes 8
+    """
+    settings = Settings(**common)
+    extension = settings.check(source, target)
+    picture = settings.read(source)
+    from neurocodec import alpha
+    from neurocodec.encoding import as_stored
+    from neurocodec.explore import restore as restoring
+
+    loaded = settings.load()
+    if not loaded.restores:
+        raise NeurocodecError(f"{settings.model} is no encoder that restores: leave --model out, or train one.")
+    with progress_bar("restoring", settings.quiet) as progress:
+        position = loaded.position(settings.hundredths)
+        pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
+        pixels = restoring.restore(loaded.codec, pixels, position, passes, progress)
+    restored = replace(picture, pixels=as_stored(pixels, picture.grey))
+    notes = (*picture.notes, *write(restored, target, extension))
+    fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
+    fields |= {"passes": passes, "quality": settings.quality}
+    line = f"{source} -> {target}: {picture.width}x{picture.height} pixels restored"
+    report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
+
+
+@click.command()
 @click.argument("source", metavar="IMAGE")
 @click.argument("target", metavar="OUT.html")
 @click.option(

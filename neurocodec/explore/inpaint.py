@@ -34,6 +34,7 @@ from torch import Tensor
 from neurocodec.encoding import Pixels
 from neurocodec.errors import ImageError
 from neurocodec.explore.fill import harmonic
+from neurocodec.explore.turns import TURNS, turn, turn_back
 from neurocodec.images import Picture
 from neurocodec.model import Codec, whole
 from neurocodec.networks import STRIDE
@@ -172,11 +173,11 @@ def project(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, report:
         share = (step + 1) / way.steps
         quality = max(way.quality - RISE * (1 - share), 1.0)
         draw = torch.randint(0, 1 << 16, (3,), generator=generator).tolist()
-        turned = turn(current, draw[0] % 8)
+        turned = turn(current, draw[0] % TURNS)
         decoded = autoencode(
             loaded.codec, turned, loaded.position(round(quality * 100)), draw[1] % GRID, draw[2] % GRID
         )
-        decoded = turn_back(decoded, draw[0] % 8)
+        decoded = turn_back(decoded, draw[0] % TURNS)
         current = torch.where(known[:, :, None], start, decoded)
         if step >= way.steps - averaged:
             total += decoded
@@ -193,17 +194,6 @@ def autoencode(codec: Codec, x: Tensor, position: int, top: int, left: int) -> T
     t = codec.t(position).float()
     decoded: Tensor = codec.networks.g_s(codec.networks.g_a(padded, t), t)
     return decoded[0, top : top + height, left : left + width]
-
-
-def turn(x: Tensor, way: int) -> Tensor:
-    """One of the eight ways, 0 to 7, to lay down a square, of (H, W, C)."""
-    turned = torch.rot90(x, way % 4, (0, 1))
-    return turned.flip(1) if way >= 4 else turned
-
-
-def turn_back(x: Tensor, way: int) -> Tensor:
-    """The inverse of :func:`turn`."""
-    return torch.rot90(x.flip(1) if way >= 4 else x, -(way % 4), (0, 1))
 
 
 class Continuous(Rounding):

@@ -17,7 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 CLEAN = 0.15  # share of pictures that nothing is done to
-BLUR, NOISE, JPEG = 0.3, 0.6, 0.5  # shares of the others that suffer each
+BLUR, NOISE = 0.2, 0.6  # shares of the others that suffer each
+SAME = 0.15  # of the Gaussian noises: one for all channels
+JPEG_OF_NOISY, JPEG_OF_OTHERS = 0.25, 0.8  # a camera's noise mostly comes to us without a low quality's blocks
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Corruption:
     blur: float = 0.0  # standard deviation of a Gaussian, in pixels
     noise: float = 0.0  # standard deviation, on the scale of 255
     photons: float = 0.0  # of a white pixel: Poisson noise
+    same: bool = False  # the three channels share one Gaussian noise, as in grey pictures
     jpeg: int | None = None  # Pillow's quality
     subsampling: int = 2  # of that JPEG: 2 is 4:2:0, 0 is 4:4:4
 
@@ -39,7 +42,8 @@ class Corruption:
         if self.photons:
             x = torch.poisson(x.clamp(0, 1) * self.photons, generator) / self.photons
         if self.noise:
-            x = x + torch.randn(x.shape, generator=generator) * (self.noise / 255)
+            shape = (*x.shape[:2], 1) if self.same else x.shape
+            x = x + torch.randn(shape, generator=generator) * (self.noise / 255)
         pixels = (x.clamp(0, 1) * 255).round().byte()
         if self.jpeg is not None:
             file = io.BytesIO()
@@ -51,15 +55,16 @@ class Corruption:
 
 def random_corruption(generator: torch.Generator) -> Corruption:
     """Noise of standard deviation up to 55 or of 10 to 300 photons, blur up to 1.6 pixels, JPEG quality 5 to 60."""
-    clean, blur, noise, kind, jpeg, *strengths = torch.rand(9, generator=generator).tolist()
+    clean, blur, noise, kind, jpeg, same, *strengths = torch.rand(10, generator=generator).tolist()
     if clean < CLEAN:
         return Corruption()
-    poisson = kind < 0.25
+    noisy, poisson = noise < NOISE, kind < 0.25
     return Corruption(
         blur=0.3 + 1.3 * strengths[0] if blur < BLUR else 0.0,
-        noise=55 * strengths[1] if noise < NOISE and not poisson else 0.0,
-        photons=10 * 30 ** strengths[1] if noise < NOISE and poisson else 0.0,
-        jpeg=5 + int(56 * strengths[2]) if jpeg < JPEG else None,
+        noise=55 * strengths[1] if noisy and not poisson else 0.0,
+        same=same < SAME and noisy and not poisson,
+        photons=10 * 30 ** strengths[1] if noisy and poisson else 0.0,
+        jpeg=5 + int(56 * strengths[2]) if jpeg < (JPEG_OF_NOISY if noisy else JPEG_OF_OTHERS) else None,
         subsampling=2 if strengths[3] < 0.7 else 0,
     )
 

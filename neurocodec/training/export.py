@@ -4,7 +4,7 @@ measure what all that cost in bits."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,6 +56,8 @@ def export(
     model.eval().requires_grad_(False)
     config = model.networks.config
     tensors = network_tensors(model)
+    if TUNES[state["settings"]["tune"]][-1].denoise:
+        return export_encoder(out, tensors, f"step {state['step']}", report)
     crops = load_crops(pictures)
 
     tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
@@ -69,6 +71,22 @@ def export(
         shipped = weights.load(str(out), CPU).codec
         before = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
         measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
+    return digest
+
+
+def export_encoder(out: Path, tensors: Mapping[str, Tensor], note: str, report: Callable[[str], None]) -> str:
+    """Write the encoder alone, with the name of the shipped model whose decoder it was trained for -> its SHA-256."""
+    decoder = {k: v for k, v in tensors.items() if k.split(".")[0] not in weights.ENCODER_PARTS}
+    for model in weights.MODELS:
+        networks = weights.read_tensors(model)
+        if all(k in networks and torch.equal(networks[k], v) for k, v in decoder.items()):
+            break
+    else:
+        raise TrainingError("its decoder is that of no shipped model: start the run from a file in weights/.")
+    encoder = {k: v for k, v in tensors.items() if k not in decoder}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    digest = weights.write_encoder(out, encoder, model, note)
+    report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}: an encoder for model {model.name!r}")
     return digest
 
 

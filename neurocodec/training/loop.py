@@ -115,7 +115,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     while run.step < settings.steps and not stopped():
         phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
-        t = random_positions(settings.batch, anchors, run.generator).to(run.device)
+        t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device)
         seen = corrupt(x, run.generator) if phase.denoise else None
         loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta)
         torch.autograd.backward(loss)
@@ -161,14 +161,14 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-def random_positions(batch: int, anchors: int, generator: torch.Generator) -> Tensor:
-    """Quality positions (batch,), one from each of as many equal parts of the range.
+def random_positions(batch: int, anchors: int, generator: torch.Generator, lean: float = 1.0) -> Tensor:
+    """Quality positions (batch,), one from each of as many equal parts of the range, to the power of lean.
 
     Losses differ by quality far more than by picture: with every batch spread over the whole range
     the gradient is much less noisy than with independent draws.
     """
     parts = torch.arange(batch) + torch.rand(batch, generator=generator)
-    return parts / batch * (anchors - 1)
+    return (parts / batch) ** lean * (anchors - 1)
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from neurocodec.objective import Objective
 from neurocodec.precision import autocast
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
 
+LEFT_ERROR = 30.0  # 255^2 MSE of a restored picture at which it counts half
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
 
 
@@ -113,7 +114,10 @@ def loss_of(
     # nan: not measured in this phase
     parts["1-msssim"] = math.nan if dissimilarity is None else dissimilarity.mean().item()
     # High rates have large losses; undivided they would drown the low ones.
-    loss = ((bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35).mean()
+    losses = (bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35
+    if seen is not None:  # and much noise leaves a large error whatever the encoder does
+        losses = losses * (LEFT_ERROR / (mse.detach() + LEFT_ERROR))
+    loss = losses.mean()
     parts["loss"] = loss.item()
     return loss, parts
 
