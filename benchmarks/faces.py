@@ -13,8 +13,10 @@ from PIL import Image
 
 from benchmarks import holes
 from benchmarks.codecs.base import Pixels
+from benchmarks.restoration import corrupted
 from neurocodec import metrics
 from neurocodec.cli import main as neurocodec
+from neurocodec.training.corruption import Corruption
 
 DATA = Path(skimage.__file__).parent / "data"
 COMMANDS = (
@@ -25,6 +27,7 @@ COMMANDS = (
     "interpolate {here}/cat.png {here}/cup.png {here}/strip.png --steps 3",
     "traverse {here}/cat.png {out}/traverse.jpg --channels 5 --side 1",
     "inpaint {here}/written-on.png {here}/text.png {here}/mended.png",
+    "restore {here}/noisy.png {here}/restored.png",
     "explain {data}/coffee.png {here}/coffee.html --model psnr",
 )
 
@@ -41,18 +44,24 @@ def main(folder: Path) -> None:
         Image.fromarray(hidden).save(here / "text.png")
         written_on = np.where(hidden[:, :, None], np.uint8(255), cat)
         Image.fromarray(written_on).save(here / "written-on.png")
+        noisy = corrupted(cat, Corruption(noise=25), 0)
+        Image.fromarray(noisy).save(here / "noisy.png")
         for command in COMMANDS:
             words = command.format(out=folder, here=here, data=DATA).split()
             neurocodec.main([*words, "--force"], standalone_mode=False)
-        mended, strip = (np.asarray(Image.open(here / f)) for f in ("mended.png", "strip.png"))
+        mended, strip, restored = (
+            np.asarray(Image.open(here / f)) for f in ("mended.png", "strip.png", "restored.png")
+        )
     gap = np.full((cat.shape[0], 4, 3), 255, np.uint8)
-    side_by_side = np.concatenate([cat, gap, written_on, gap, mended], 1)
-    Image.fromarray(side_by_side).save(folder / "inpaint.jpg", quality=92, subsampling=0)
+    for name, given, found in (("inpaint", written_on, mended), ("restore", noisy, restored)):
+        side_by_side = np.concatenate([cat, gap, given, gap, found], 1)
+        Image.fromarray(side_by_side).save(folder / f"{name}.jpg", quality=92, subsampling=0)
     width = cat.shape[1]
     middle, start = (strip.shape[1] - width) // 2, strip.shape[1] - width
     halves = (strip[:, :width].astype(np.uint16) + strip[:, start:]) // 2
     fade = metrics.psnr(strip[:, middle : middle + width], halves.astype(np.uint8))
     print(f"half way between the latents against half way between the pixels: {fade:.1f} dB")
+    print(f"noise: {metrics.psnr(cat, noisy):.1f} dB, restored: {metrics.psnr(cat, restored):.1f} dB")
     print(f"the pixels that were written on: {metrics.psnr(mended[hidden][None], cat[hidden][None]):.1f} dB")
 
 

@@ -24,6 +24,7 @@ from benchmarks import machine
 from benchmarks.codecs.base import Pixels
 from benchmarks.pictures import load
 from neurocodec import metrics, weights
+from neurocodec.encoding import as_tensor
 from neurocodec.errors import NeurocodecError
 from neurocodec.explore.restore import PASSES, QUALITY, restore
 from neurocodec.training.corruption import Corruption
@@ -67,7 +68,7 @@ def main(folder: Path, out: Path | None, limit: int | None, model: str, only: st
 
 def corrupted(pixels: Pixels, corruption: Corruption, seed: int) -> Pixels:
     """A picture as it comes to whoever restores it, in 8 bits."""
-    spoilt = corruption.apply(torch.from_numpy(pixels).float() / 255, torch.Generator().manual_seed(seed))
+    spoilt = corruption.apply(as_tensor(pixels).float() / 255, torch.Generator().manual_seed(seed))
     return (spoilt * 255).round().byte().numpy()
 
 

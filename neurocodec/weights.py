@@ -68,7 +68,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
         file="restore-8.safetensors",
-        sha256="0",
+        sha256="ce8499556399a8b70d69a9f743e946917a8f9f6fe849352a8b175f87a4f00dc3",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),

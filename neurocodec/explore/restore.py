@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neurocodec.encoding import Pixels
+from neurocodec.encoding import Pixels, as_tensor
 from neurocodec.explore.turns import TURNS, turn, turn_back
 from neurocodec.fixedpoint import ONE
 from neurocodec.model import Codec
@@ -27,7 +27,7 @@ def restore(codec: Codec, pixels: Pixels, position: int, passes: int, report: Re
     """pixels (H, W, 3) with noise, blocks or blur -> without. passes: 1 to PASSES, whose mean is taken."""
     total = np.zeros(pixels.shape, np.uint16)
     for way, (top, left) in enumerate(SHIFTS[:passes]):
-        turned = turn(torch.from_numpy(np.ascontiguousarray(pixels)), way)
+        turned = turn(as_tensor(pixels), way)
         # The edges above and left are repeated as the codec does it below and to the right.
         moved = torch.from_numpy(np.pad(turned.numpy(), ((top, 0), (left, 0), (0, 0)), mode="edge"))
         share = part_of(report, way / passes, (way + 1) / passes)
