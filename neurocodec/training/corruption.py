@@ -17,9 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 CLEAN = 0.15  # share of pictures that nothing is done to
-BLUR, NOISE = 0.2, 0.6  # shares of the others that suffer each
+BLUR = 0.3  # share of the others
+NOISE_OF_BLURRED, NOISE_OF_SHARP = 0.35, 0.6  # where noise covers it, nothing is learnt about blur
 SAME = 0.15  # of the Gaussian noises: one for all channels
-JPEG_OF_NOISY, JPEG_OF_OTHERS = 0.25, 0.8  # a camera's noise mostly comes to us without a low quality's blocks
+# A camera's noise mostly comes to us without a low quality's blocks.
+JPEG_OF_NOISY, JPEG_OF_BLURRED, JPEG_OF_OTHERS = 0.25, 0.4, 0.8
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,15 @@ def random_corruption(generator: torch.Generator) -> Corruption:
     clean, blur, noise, kind, jpeg, same, *strengths = torch.rand(10, generator=generator).tolist()
     if clean < CLEAN:
         return Corruption()
-    noisy, poisson = noise < NOISE, kind < 0.25
+    blurred, poisson = blur < BLUR, kind < 0.25
+    noisy = noise < (NOISE_OF_BLURRED if blurred else NOISE_OF_SHARP)
+    jpegs = JPEG_OF_NOISY if noisy else JPEG_OF_BLURRED if blurred else JPEG_OF_OTHERS
     return Corruption(
-        blur=0.3 + 1.3 * strengths[0] if blur < BLUR else 0.0,
+        blur=0.3 + 1.3 * strengths[0] if blurred else 0.0,
         noise=55 * strengths[1] if noisy and not poisson else 0.0,
         same=same < SAME and noisy and not poisson,
         photons=10 * 30 ** strengths[1] if noisy and poisson else 0.0,
-        jpeg=5 + int(56 * strengths[2]) if jpeg < (JPEG_OF_NOISY if noisy else JPEG_OF_OTHERS) else None,
+        jpeg=5 + int(56 * strengths[2]) if jpeg < jpegs else None,
         subsampling=2 if strengths[3] < 0.7 else 0,
     )
 
