@@ -58,6 +58,16 @@ def test_jpeg_is_pillows() -> None:
     assert of[0] < of[1] < 50
 
 
+@pytest.mark.parametrize("cropped", [(0, 0), (3, 6)])
+def test_blocks_begin_where_the_picture_was_cropped(cropped: tuple[int, int]) -> None:
+    x = Corruption(jpeg=5, subsampling=0, cropped=cropped).apply(picture("noise", 128, 128), generator())
+    assert x.shape == (128, 128, 3)
+    for axis, cut in enumerate(cropped):
+        steps = x.diff(dim=axis).abs().mean((1 - axis, 2))  # from a line to the next: largest where blocks meet
+        edges = [float(steps[i::8].mean()) for i in range(8)]
+        assert int(np.argmax(edges)) == (7 - cut) % 8
+
+
 def test_corrupted_pictures_are_whole_and_repeatable_and_a_share_stays_clean() -> None:
     x = picture()[None].expand(60, -1, -1, -1)
     once, again = corrupt(x, generator(1)), corrupt(x, generator(1))

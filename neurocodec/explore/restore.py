@@ -2,8 +2,9 @@
 latents of the clean picture, and the codec's own decoder makes it of them. Nothing is rounded in between, since
 no file is written.
 
-The networks are not quite indifferent to where their 16-pixel grid lies nor to how the picture is turned, and
-what they get wrong differs from way to way: the mean of several passes is better than each.
+The networks are not quite indifferent to how the picture is turned, and what they get wrong differs from way to
+way: the mean of several passes is better than each. They are not moved as well, as inpainting does it: that gains
+with noise, but JPEG's blocks are looked for where a file has them, from the corner on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from neurocodec.fixedpoint import ONE
 from neurocodec.model import Codec
 from neurocodec.windows import Report, part_of, silent
 
-SHIFTS = ((0, 0), (8, 4), (4, 12), (12, 8), (2, 6), (10, 2), (6, 14), (14, 10))  # pixels, of the grid's 16
+BLOCK = 16  # pixels: JPEG's largest; from whole ones, every turn sees blocks from its corner on
 PASSES = TURNS
 QUALITY = 100.0  # of the latents: they are not stored
 
@@ -25,13 +26,14 @@ QUALITY = 100.0  # of the latents: they are not stored
 @torch.inference_mode()
 def restore(codec: Codec, pixels: Pixels, position: int, passes: int, report: Report = silent) -> Pixels:
     """pixels (H, W, 3) with noise, blocks or blur -> without. passes: 1 to PASSES, whose mean is taken."""
-    total = np.zeros(pixels.shape, np.uint16)
-    for way, (top, left) in enumerate(SHIFTS[:passes]):
-        turned = turn(as_tensor(pixels), way)
-        # The edges above and left are repeated as the codec does it below and to the right.
-        moved = torch.from_numpy(np.pad(turned.numpy(), ((top, 0), (left, 0), (0, 0)), mode="edge"))
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+    total = np.zeros(padded.shape, np.uint16)
+    for way in range(passes):
+        turned = turn(as_tensor(padded), way)
         share = part_of(report, way / passes, (way + 1) / passes)
-        y = codec.analyse(moved, position, part_of(share, 0, 0.5))
-        decoded = codec.synthesise(y.mul_(ONE), moved.shape[0], moved.shape[1], position, part_of(share, 0.5, 1))
-        total += turn_back(decoded.cpu()[top:, left:], way).numpy()
-    return ((total + passes // 2) // passes).astype(np.uint8)
+        y = codec.analyse(turned, position, part_of(share, 0, 0.5))
+        decoded = codec.synthesise(y.mul_(ONE), turned.shape[0], turned.shape[1], position, part_of(share, 0.5, 1))
+        total += turn_back(decoded.cpu(), way).numpy()
+    mean: Pixels = ((total + passes // 2) // passes).astype(np.uint8)[:height, :width]
+    return mean
