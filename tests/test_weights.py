@@ -22,13 +22,14 @@ CPU = torch.device("cpu")
 
 def test_ids_and_names_are_used_once() -> None:
     assert len({m.id for m in weights.MODELS}) == len(weights.MODELS)
-    assert len({m.name for m in weights.MODELS}) == len(weights.MODELS)
+    assert len({m.name for m in weights.shipped()}) == len(weights.shipped())
+    assert all(weights.find(e.model) in weights.MODELS for e in weights.ENCODERS)
     assert all(1 <= m.id <= 254 for m in weights.MODELS)
     assert weights.find(weights.DEFAULT_MODEL) in weights.MODELS
 
 
-@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
-def test_shipped_files_are_those_of_the_table(model: weights.Model) -> None:
+@pytest.mark.parametrize("model", weights.shipped(), ids=lambda m: m.name)
+def test_shipped_files_are_those_of_the_table(model: weights.Model | weights.Encoder) -> None:
     data = (weights.weights_folder() / model.file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == model.sha256
     assert len(data) < 12.6e6
@@ -88,7 +89,7 @@ def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        for model in weights.MODELS:
+        for model in weights.shipped():
             data = archive.read(f"neurocodec/_weights/{model.file}")
             assert hashlib.sha256(data).hexdigest() == model.sha256
     assert "neurocodec/FORMAT.md" in names
