@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from neurocodec import api, images
 from neurocodec.errors import NeurocodecError
-from neurocodec.files import mirrored, write_target
+from neurocodec.files import kind_of_file, mirrored, write_target
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
 FILES_A_TASK = 8  # what Ray hands out, and does again if a worker dies
@@ -107,7 +107,7 @@ def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[l
     inside = [PurePosixPath(path).relative_to(root) for path in sorted(system.find(root))]
     inside = [p for p in inside if p.suffix.lower() in extensions and not p.name.startswith(".")]
     if not inside:
-        raise NeurocodecError(f"{source}: there is no file for this in it.")
+        raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in it.")
     there, top = url_to_fs(target)
     finished = {str(PurePosixPath(path).relative_to(top)) for path in there.find(top)} if there.exists(top) else set()
     rows = [

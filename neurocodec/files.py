@@ -108,3 +108,8 @@ def _write_standard(data: bytes) -> None:
         raise NeurocodecError("standard output is closed.")
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stream:
         stream.write(data)
+
+
+def kind_of_file(extensions: set[str]) -> str:
+    """What to call files of these extensions in a sentence."""
+    return "picture" if len(extensions) > 3 else " or ".join(sorted(extensions))

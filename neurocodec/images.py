@@ -71,7 +71,9 @@ def read(data: bytes, max_pixels: int) -> Picture:
     """The picture in an image file's bytes, the first one if there are several. Raises ImageError in one sentence."""
     with opened(data, max_pixels) as image:
         frames = getattr(image, "n_frames", 1)
-        notes = [f"only the first of its {frames} frames is kept (--frames keeps all)."] if frames > 1 else []
+        notes = (
+            [f"only the first of its {frames} frames is kept (`compress --frames` keeps all)."] if frames > 1 else []
+        )
         return from_pillow(image, notes)
 
 
@@ -179,7 +181,9 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     check_extension(extension)
     form, options = OUTPUTS[extension.lower()]
     if picture.alpha is not None and form not in WITH_ALPHA:
-        raise ImageError(f"{form} cannot hold its transparency: use .png, or --background to lay it on a colour.")
+        raise ImageError(
+            f"{form} cannot hold its transparency: use .png (`decompress` has --background to lay it on a colour)."
+        )
     image = to_pillow(picture)
     if picture.grey and form in COLOUR_ONLY:
         image = image.convert("RGB" if picture.alpha is None else "RGBA")

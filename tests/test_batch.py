@@ -112,4 +112,4 @@ def test_folders_that_are_none(photos: Path, tmp_path: Path) -> None:
     assert run("compress", "--frames", photos, tmp_path / "out", *MODEL).exit_code == 2
     (tmp_path / "empty").mkdir()
     result = run("compress", tmp_path / "empty", tmp_path / "out", *MODEL)
-    assert (result.exit_code, "no file for this" in result.stderr) == (1, True)
+    assert (result.exit_code, f"{tmp_path / 'empty'}: there is no picture file" in result.stderr) == (1, True)

@@ -102,7 +102,7 @@ def test_what_is_not_there() -> None:
     with pytest.raises(NeurocodecError, match="no such folder"):
         bulk.find("memory://nowhere", "memory://out", {".png"}, ".nc")
     fsspec.filesystem("memory").pipe_file("/text/a.txt", b"text")
-    with pytest.raises(NeurocodecError, match="no file for this"):
+    with pytest.raises(NeurocodecError, match=r"no \.png file in it"):
         bulk.find("memory://text", "memory://out", {".png"}, ".nc")
     row = {"source": "memory://gone.png", "target": "memory://gone.nc"}
     assert "cannot be read" in bulk.Worker(bulk.Work(True, model=str(TINY)), 1)(row)["error"]

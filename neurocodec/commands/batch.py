@@ -24,7 +24,7 @@ import click
 
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
-from neurocodec.files import STANDARD, check_folder, input_name, mirrored, output_name
+from neurocodec.files import STANDARD, check_folder, input_name, kind_of_file, mirrored, output_name
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,13 @@ def skipped(source: str, target: str) -> Outcome:
 
 
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
-    """The files of a folder with one of the extensions, and what they become."""
+    """The files of a folder with one of the extensions, and what they become. Raises NeurocodecError if there are none."""
     found = sorted(p for p in listing(source, recursive) if p.suffix.lower() in extensions)
     inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
+    if not inside:
+        raise NeurocodecError(
+            f"{source}: there is no {kind_of_file(extensions)} file in this folder{'' if recursive else ' (-r looks deeper)'}."
+        )
     names = mirrored(inside, suffix)
     return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
 
@@ -134,11 +138,7 @@ def listing(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:
-    """Do all jobs, tell what came of each and of all. Raises NeurocodecError if any failed, or there are none."""
-    if not jobs:
-        raise NeurocodecError(
-            "there is no file for this in the folder" + ("." if how.recursive else " (-r looks deeper).")
-        )
+    """Do all jobs, tell what came of each and of all. Raises NeurocodecError if any failed."""
     summary = Summary()
     todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
     summary.skipped = len(jobs) - len(todo)
