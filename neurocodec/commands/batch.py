@@ -114,13 +114,14 @@ def skipped(source: str, target: str) -> Outcome:
 
 
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
-    """The files of a folder with one of the extensions, and what they become. Raises NeurocodecError if there are none."""
+    """The files of a folder with one of the extensions, and what they become.
+
+    Raises NeurocodecError if there are none."""
     found = sorted(p for p in listing(source, recursive) if p.suffix.lower() in extensions)
     inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
     if not inside:
-        raise NeurocodecError(
-            f"{source}: there is no {kind_of_file(extensions)} file in this folder{'' if recursive else ' (-r looks deeper)'}."
-        )
+        deeper = "" if recursive else " (-r looks deeper)"
+        raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
     names = mirrored(inside, suffix)
     return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
 
