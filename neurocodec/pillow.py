@@ -13,7 +13,6 @@ alpha_quality, verify; icc_profile, exif and xmp are taken from the image unless
 
 from __future__ import annotations
 
-import io
 from typing import IO, Any
 
 from PIL import Image, ImageFile
@@ -71,8 +70,8 @@ class NeurocodecImageFile(ImageFile.ImageFile):
             self._bytes = None
             if self.fp is not None and self._exclusive_fp:
                 self.fp.close()
-            self.fp = io.BytesIO(images.to_pillow(picture).tobytes())
-            self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
+            # Not as a tile of raw pixels: Pillow would look for these in the file, and map it into memory.
+            self.im = images.to_pillow(picture).im
         return super().load()
 
 

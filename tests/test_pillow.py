@@ -14,7 +14,7 @@ import neurocodec.pillow
 from neurocodec import api
 from neurocodec.container import pack, unpack
 from neurocodec.errors import ImageError, NeurocodecError
-from neurocodec.images import Picture
+from neurocodec.images import Picture, to_pillow
 from tests.drawing import draw
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -39,15 +39,25 @@ def test_open_knows_before_it_decodes(saved: Path) -> None:
         np.testing.assert_array_equal(np.asarray(image)[:, :, :3], api.decompress(saved).pixels)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (40, 50)])
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_modes(mode: str) -> None:
-    out = io.BytesIO()
-    Image.fromarray(draw("shapes", 40, 50)).convert(mode).save(out, "NEUROCODEC")
-    out.seek(0)
-    image = Image.open(out)
-    assert (image.mode, image.size) == (mode, (50, 40))
-    image.load()
-    assert image.getpixel((3, 3)) is not None
+def test_modes(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
+    """From memory and from a file, which may be larger than the pixels of a small picture or of a preview."""
+    path = tmp_path / "x.nc"
+    Image.fromarray(draw("shapes", *size)).convert(mode).save(path)
+    pixels = np.asarray(to_pillow(api.decompress(path)))
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with Image.open(source) as image:
+            assert (image.mode, image.size) == (mode, size[::-1])
+            np.testing.assert_array_equal(np.asarray(image), pixels)
+        with Image.open(source) as image:
+            image.draft(None, (1, 1))
+            assert image.size == (-(-size[1] // 8), -(-size[0] // 8))
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(to_pillow(api.decompress(path, scale=8))))
+        # What was loaded lives on without the file.
+        image = Image.open(source)
+        image.load()
+        assert image.copy().convert("RGB").getpixel((3, 3)) is not None
 
 
 def test_draft_and_thumbnail_decode_previews(saved: Path) -> None:
