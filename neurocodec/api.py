@@ -6,6 +6,7 @@ Errors are those of ``neurocodec.errors``; nothing here prints, and nothing writ
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from dataclasses import dataclass
 from typing import IO
@@ -85,8 +86,8 @@ def compress(
     alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency. verify: decode the
     bytes and compare the latents. Raises ValueError, ImageError, WeightsError, VerificationError.
     """
-    if not (math.isfinite(quality) and 1 <= quality <= 100):
-        raise ValueError(f"quality {quality} is outside 1 to 100")
+    if not (isinstance(quality, numbers.Real) and math.isfinite(quality) and 1 <= quality <= 100):
+        raise ValueError(f"quality {quality!r} is not a number from 1 to 100")
     encoding = _encoding(picture, model, device, effort, alpha_quality)
     return encoding.encode(round(quality * QUALITY_STEPS), effort, progress or silent, verify)
 

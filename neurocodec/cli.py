@@ -29,6 +29,9 @@ class Command(click.Group):
             if error.errno == errno.EPIPE or error.strerror is None:
                 raise  # click ends quietly when a reader goes away
             raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror}.") from error
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            ctx.exit(130)
         except MemoryError as error:
             raise click.ClickException("not enough memory for this picture.") from error
 

@@ -110,6 +110,11 @@ def _write_standard(data: bytes) -> None:
         stream.write(data)
 
 
+def counted(files: int) -> str:
+    """ "1 file", "2 files"."""
+    return f"{files} file{'' if files == 1 else 's'}"
+
+
 def kind_of_file(extensions: set[str]) -> str:
     """What to call files of these extensions in a sentence."""
     return "picture" if len(extensions) > 3 else " or ".join(sorted(extensions))

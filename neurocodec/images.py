@@ -101,7 +101,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged files
-        raise ImageError(f"the picture is damaged: {error}") from error
+        raise ImageError(f"the picture is damaged: {str(error).rstrip('.')}.") from error
     finally:
         Image.MAX_IMAGE_PIXELS = previous
 

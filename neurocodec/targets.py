@@ -47,6 +47,8 @@ class Target:
     value: float
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind!r} is no target: use one of {', '.join(KINDS)}")
         highest = 1.0 if self.kind == "msssim" else math.inf
         if not 0 < self.value < highest:
             raise ValueError(f"{self.value:g} is not above 0" + (" and below 1" if highest == 1 else " and finite"))

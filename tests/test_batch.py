@@ -93,9 +93,12 @@ def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=100)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "Traceback" not in errors
     made = files(out)
+    assert f"{len(made)} of 40 files" in errors
+    assert errors.count(" -> ") == len(made) + 1
+    assert errors.endswith("--skip-existing goes on from here.\nStopped.\n")
     assert 2 <= len(made) < 40
     assert all(name.endswith(".nc") and not name.startswith(".") for name in made)
     assert run("verify", "--deep", *MODEL, *(out / name for name in made)).exit_code == 0

@@ -16,6 +16,7 @@ from PIL import Image
 
 from neurocodec import api, bulk
 from neurocodec.errors import NeurocodecError
+from tests.commands import run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -106,3 +107,10 @@ def test_what_is_not_there() -> None:
         bulk.find("memory://text", "memory://out", {".png"}, ".nc")
     row = {"source": "memory://gone.png", "target": "memory://gone.nc"}
     assert "cannot be read" in bulk.Worker(bulk.Work(True, model=str(TINY)), 1)(row)["error"]
+
+
+def test_without_ray_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurocodec.commands.bulk.find_spec", lambda name: None)
+    result = run("bulk", "compress", tmp_path, tmp_path / "out")
+    assert (result.exit_code, "pip install 'neurocodec[ray]'" in result.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()

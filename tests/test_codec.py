@@ -189,5 +189,5 @@ def test_private_model_is_recognised(tmp_path: Path, golden: Path) -> None:
 
 @pytest.mark.parametrize("quality", [0.99, 100.01, float("nan"), float("inf")])
 def test_quality_out_of_range(quality: float) -> None:
-    with pytest.raises(ValueError, match="outside 1 to 100"):
+    with pytest.raises(ValueError, match="number from 1 to 100"):
         api.compress(draw("flat", 8, 8), quality, MODEL)

@@ -202,6 +202,18 @@ def test_files_larger_than_their_pixels_are_called_so(here: Path) -> None:
     assert "smaller" not in result.stderr
     assert in_proportion(100, 100) == "1.0 times smaller than its pixels"
     assert in_proportion(101, 100).startswith("1.01 times as large")
+    Image.new("1", (200, 200)).save("flat.png")
+    before, result = (here / "flat.png").stat().st_size, run("compress", "flat.png", "flat.nc", *MODEL)
+    grown = (here / "flat.nc").stat().st_size / before
+    assert f"but {grown:.3g} times as large as the file it came from" in result.stderr
+
+
+def test_names_of_pictures_are_not_for_our_files(here: Path) -> None:
+    before = names(here)
+    result = run("compress", "in.png", "out.jpg", *MODEL)
+    assert result.exit_code == 1
+    assert "out.jpg: what is written is no .jpg picture but a neurocodec file: name it .nc." in result.stderr
+    assert names(here) == before
 
 
 def test_what_may_not_be_read_or_written(here: Path) -> None:

@@ -10,10 +10,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +24,7 @@ import click
 
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
-from neurocodec.files import STANDARD, check_folder, input_name, kind_of_file, mirrored, output_name
+from neurocodec.files import STANDARD, check_folder, counted, input_name, kind_of_file, mirrored, output_name
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,43 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     summary = Summary()
     todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
     summary.skipped = len(jobs) - len(todo)
-    for folder in sorted({Path(job.target).parent for job in todo}):
+    folders = sorted({Path(job.target).parent for job in todo})
+    made = [folder for folder in folders if not folder.exists()]
+    for folder in folders:
         check_folder(str(folder), make=True)
     count = max(1, min(how.workers or os.cpu_count() or 1, len(todo)))
+    told, stopped = alone(todo, work) if count == 1 else pooled(todo, work, count), False
+    try:
+        tell_each(told, todo, summary, quiet, as_json)
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # what is empty goes again
+                folder.rmdir()
+    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
+    tell(
+        f"{summary.done} of {counted(len(jobs))}{skipped}: {summary.bytes_in} bytes -> {summary.bytes_out} bytes",
+        quiet or as_json,
+    )
+    if stopped:
+        tell("--skip-existing goes on from here.", quiet)
+        raise KeyboardInterrupt
+    if summary.failed:
+        further = "; --skip-existing passes over what is done." if summary.done else "."
+        raise NeurocodecError(f"{len(summary.failed)} of {counted(len(jobs))} failed{further}")
+
+
+def tell_each(
+    results: Iterable[tuple[Job, Outcome | NeurocodecError]],
+    todo: list[Job],
+    summary: Summary,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Tell what came of each job, and add it up."""
     with bar(todo, quiet) as advance:
-        for job, result in alone(todo, work) if count == 1 else pooled(todo, work, count):
+        for job, result in results:
             advance(job)
             if isinstance(result, ABOUT_NO_FILE):
                 raise result  # all others would fail alike
@@ -164,15 +196,6 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
                 click.echo(json.dumps(result.fields))
             else:
                 tell(result.line, quiet)
-    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
-    tell(
-        f"{summary.done} of {len(jobs)} files{skipped}: {summary.bytes_in} bytes -> {summary.bytes_out} bytes",
-        quiet or as_json,
-    )
-    if summary.failed:
-        raise NeurocodecError(
-            f"{len(summary.failed)} of {len(jobs)} files failed; --skip-existing passes over what is done."
-        )
 
 
 def alone(jobs: list[Job], work: Work) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
@@ -197,9 +220,10 @@ def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outco
     pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker, (threads,))
     try:
         # The largest first, so that the last worker is not left with it.
-        order = sorted(jobs, key=lambda job: -job.bytes_in)
+        order, told = sorted(jobs, key=lambda job: -job.bytes_in), set[Job]()
         futures = {pool.submit(attempt, work, job): job for job in order}
         for future in as_completed(futures):
+            told.add(futures[future])
             yield futures[future], future.result()
     except BrokenProcessPool:
         raise NeurocodecError(
@@ -207,6 +231,10 @@ def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outco
         ) from None
     except KeyboardInterrupt:
         tell("Stopping: the pictures in work are finished first.", False)
+        pool.shutdown(wait=True, cancel_futures=True)
+        for future, job in futures.items():
+            if job not in told and not future.cancelled():
+                yield job, future.result()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

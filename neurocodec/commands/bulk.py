@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from neurocodec.commands.shared import (
     tell,
 )
 from neurocodec.errors import NeurocodecError
+from neurocodec.files import counted
 
 
 def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,10 +103,10 @@ def do(
     source: str, target: str, extensions: set[str], suffix: str, fixed: dict[str, Any], chosen: dict[str, Any]
 ) -> None:
     """Run it, and tell what came of each file and of all."""
-    try:
-        from neurocodec import bulk as engine
-    except ImportError as error:
-        raise NeurocodecError(f"Ray is needed ({error}): pip install 'neurocodec[ray]'.") from None
+    if not find_spec("ray"):
+        raise NeurocodecError("Ray is needed for many machines, and is not installed: pip install 'neurocodec[ray]'.")
+    from neurocodec import bulk as engine
+
     address = chosen.pop("address")
     if address is None or not (chosen["model"] or "").endswith(PRIVATE_SUFFIX):
         # What another machine has, only its actors can tell.
@@ -112,7 +114,7 @@ def do(
     workers, table = chosen.pop("workers"), chosen.pop("failures")
     quiet, as_json = chosen.pop("quiet"), chosen.pop("as_json")
     rows, skipped = engine.find(source, target, extensions, suffix)
-    tell(f"{len(rows)} files to do, {skipped} done already.", quiet)
+    tell(f"{counted(len(rows))} to do, {skipped} done already.", quiet)
     failed, bytes_in, bytes_out = [], 0, 0
     for row in engine.run(rows, engine.Work(**fixed, **chosen), workers, address) if rows else ():
         bytes_in, bytes_out = bytes_in + row["bytes_in"], bytes_out + row["bytes_out"]
@@ -126,6 +128,6 @@ def do(
             writer = csv.writer(file)
             writer.writerow(["source", "error"])
             writer.writerows([row["source"], row["error"]] for row in failed)
-    tell(f"{len(rows) - len(failed)} of {len(rows)} files: {bytes_in} bytes -> {bytes_out} bytes", quiet)
+    tell(f"{len(rows) - len(failed)} of {counted(len(rows))}: {bytes_in} bytes -> {bytes_out} bytes", quiet)
     if failed:
-        raise NeurocodecError(f"{len(failed)} of {len(rows)} files failed; the others are done.")
+        raise NeurocodecError(f"{len(failed)} of {counted(len(rows))} failed; the others are done.")

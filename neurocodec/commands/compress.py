@@ -196,6 +196,7 @@ def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | Non
 def compress_file(source: str, target: str, force: bool, settings: Settings) -> Outcome:
     """One picture into one file."""
     check_target(source, target, force)
+    check_name(target)
     data = read_source(source)
     if data.startswith(MAGIC):
         raise NeurocodecError(
@@ -206,6 +207,15 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
     with naming(input_name(source)):
         picture = images.read(data, settings.max_pixels)
     return compress_picture(picture, source, target, len(data), settings)
+
+
+def check_name(target: str) -> None:
+    """Refuse the name of a picture for a file that no viewer of such pictures opens. Raises NeurocodecError."""
+    from neurocodec.images import readable_extensions
+
+    suffix = Path(target).suffix.lower()
+    if suffix in readable_extensions() - {".nc"}:
+        raise NeurocodecError(f"{target}: what is written is no {suffix} picture but a neurocodec file: name it .nc.")
 
 
 def compress_frames(source: str, target: str, force: bool, settings: Settings) -> None:
@@ -259,6 +269,6 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     fields |= {"bytes_in": bytes_in, "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
     line = (
         f"{input_name(name)}: {picture.width}x{picture.height}, {bytes_in} bytes -> {output_name(target)}: "
-        f"{reached}{len(packed)} bytes, {bpp:.3f} bpp, {in_proportion(len(packed), raw)}"
+        f"{reached}{len(packed)} bytes, {bpp:.3f} bpp, {in_proportion(len(packed), raw, bytes_in)}"
     )
     return Outcome(line, fields, picture.notes)

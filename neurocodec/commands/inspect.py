@@ -19,7 +19,7 @@ from neurocodec.commands.shared import (
     quiet_option,
 )
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
-from neurocodec.files import input_name, read_source
+from neurocodec.files import counted, input_name, read_source
 
 if TYPE_CHECKING:
     from neurocodec.api import Info
@@ -119,7 +119,7 @@ def verify(
         elif sentence is not None or not quiet:
             click.echo(f"{input_name(source)}: {sentence or 'whole'}", err=sentence is not None)
     if bad:
-        raise NeurocodecError(f"{bad} of {len(sources)} files {'is' if bad == 1 else 'are'} not whole.")
+        raise NeurocodecError(f"{bad} of {counted(len(sources))} {'is' if bad == 1 else 'are'} not whole.")
 
 
 @click.command()

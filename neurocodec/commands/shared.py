@@ -92,8 +92,12 @@ def check_model(model: str | None, device: str, shipped: bool = True) -> None:
         weights.load(model, where)
 
 
-def in_proportion(size: int, raw: int) -> str:
-    """The size of a file, in bytes as that of its pixels, in words."""
+def in_proportion(size: int, raw: int, before: int | None = None) -> str:
+    """The size of a file in words, in proportion to that of its pixels and, where it grew, of the file it came from;
+    all in bytes."""
     if size > raw:
         return f"{size / raw:.3g} times as large as its pixels: PNG or WebP suits such a picture better"
-    return f"{raw / size:.1f} times smaller than its pixels"
+    words = f"{raw / size:.1f} times smaller than its pixels"
+    if before is None or size <= before:
+        return words
+    return f"{words}, but {size / before:.3g} times as large as the file it came from"
