@@ -22,7 +22,8 @@ from neurocodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from neurocodec.api import Fitted, Info, compress, compress_to, decompress, info
+    from neurocodec.api import Fitted, compress, compress_to, decompress
+    from neurocodec.fields import Info, info
     from neurocodec.images import Picture
     from neurocodec.targets import Target
 
@@ -52,8 +53,8 @@ _HOMES = {
     "Fitted": "neurocodec.api",
     "Target": "neurocodec.targets",
     "decompress": "neurocodec.api",
-    "info": "neurocodec.api",
-    "Info": "neurocodec.api",
+    "info": "neurocodec.fields",
+    "Info": "neurocodec.fields",
     "Picture": "neurocodec.images",
 }
 

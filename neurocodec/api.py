@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from neurocodec import container, weights
+from neurocodec import catalogue, container, weights
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.encoding import Encoding, decode
 from neurocodec.errors import DeviceError, ImageError, WeightsError
-from neurocodec.files import read_source
+from neurocodec.fields import Source, bytes_of
 from neurocodec.images import Picture, from_pillow, read
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 from neurocodec.refine import EFFORT_STEPS
@@ -30,30 +28,7 @@ from neurocodec.windows import Report, silent
 DEFAULT_QUALITY = 75.0
 SCALES = (1, 2, 4, 8)
 
-Source = bytes | str | os.PathLike[str] | IO[bytes]  # of a file: its bytes, its path, or it, open for reading
 Pictures = Picture | NDArray[np.uint8] | Image.Image | Source
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a file says of itself, without decoding it."""
-
-    version: int
-    model_id: int
-    model: str
-    quality: float
-    width: int
-    height: int
-    grey: bool
-    latents: int  # bytes, as are those below
-    alpha: int
-    icc: int  # once inflated, as EXIF and XMP
-    exif: int
-    xmp: int
-    bytes: int  # of the whole file
-    bits_per_pixel: float
-    pixel_bytes: int  # of the pixels themselves, 1 to 4 a pixel
-    ratio: float  # pixel_bytes / bytes
 
 
 @dataclass(frozen=True)
@@ -69,7 +44,7 @@ class Fitted:
 def compress(
     picture: Pictures,
     quality: float = DEFAULT_QUALITY,
-    model: str = weights.DEFAULT_MODEL,
+    model: str = catalogue.DEFAULT_MODEL,
     device: str = "auto",
     effort: int = 0,
     progress: Report | None = None,
@@ -95,7 +70,7 @@ def compress(
 def compress_to(
     picture: Pictures,
     target: Target,
-    model: str = weights.DEFAULT_MODEL,
+    model: str = catalogue.DEFAULT_MODEL,
     device: str = "auto",
     effort: int = 0,
     progress: Report | None = None,
@@ -152,33 +127,6 @@ def decompress(
     return decode(c, _model_of(c, model, torch_device(device)), progress or silent, scale)
 
 
-def info(data: Source) -> Info:
-    """The fields of a .nc file (its bytes, path or open file), after all its checks. Needs no model."""
-    data = bytes_of(data)
-    c = container.unpack(data, max_pixels=container.SIDE_LIMIT**2)
-    names = {m.id: m.name for m in weights.MODELS}
-    raw = c.width * c.height * ((1 if c.grey else 3) + bool(c.alpha))
-    private = f"private, SHA-256 {c.fingerprint.hex()}..."
-    return Info(
-        version=container.VERSION,
-        model_id=c.model_id,
-        model=private if c.model_id == container.PRIVATE_MODEL else names.get(c.model_id, "unknown"),
-        quality=c.quality / QUALITY_STEPS,
-        width=c.width,
-        height=c.height,
-        grey=c.grey,
-        latents=len(c.latents),
-        alpha=len(c.alpha),
-        icc=len(c.icc),
-        exif=len(c.exif),
-        xmp=len(c.xmp),
-        bytes=len(data),
-        bits_per_pixel=len(data) * 8 / (c.width * c.height),
-        pixel_bytes=raw,
-        ratio=raw / len(data),
-    )
-
-
 def as_picture(given: Pictures) -> Picture:
     """A picture of whatever :func:`compress` takes. Raises ImageError."""
     if isinstance(given, Picture):
@@ -199,19 +147,6 @@ def as_picture(given: Pictures) -> Picture:
     return Picture(np.ascontiguousarray(given))
 
 
-def bytes_of(source: Source) -> bytes:
-    """All bytes of a file. Raises NeurocodecError for one that cannot be read, ImageError for what is none."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, str | os.PathLike):
-        return read_source(os.fspath(source))
-    if not hasattr(source, "read"):
-        raise ImageError(
-            f"a picture, an array, or a file (its bytes, path or open file) is needed, not a {type(source).__name__}."
-        )
-    return source.read()
-
-
 def torch_device(device: str) -> torch.device:
     """ "auto" is cuda where there is one. Raises DeviceError for a cuda that is not there."""
     if device == "auto":
@@ -225,7 +160,7 @@ def _model_of(c: Container, model: str | None, device: torch.device) -> weights.
     if c.model_id != container.PRIVATE_MODEL:
         if model is not None:
             raise WeightsError("the file was made with a shipped model, and brings its id: leave --model out.")
-        return weights.load(weights.find_id(c.model_id).name, device)
+        return weights.load(catalogue.find_id(c.model_id).name, device)
     wanted = c.fingerprint.hex()
     if model is None:
         raise WeightsError(f"the file was made with a private model (SHA-256 {wanted}...): name its file with --model.")

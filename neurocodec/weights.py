@@ -1,4 +1,4 @@
-"""The one table of models, and the weights files they live in: find, verify, load, write."""
+"""The weights files that models live in: verify, load, write."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from neurocodec.catalogue import ENCODER_PARTS, MODELS, Encoder, Model, find, weights_folder
 from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
@@ -21,60 +22,6 @@ from neurocodec.layers import undrawn
 from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
-
-
-@dataclass(frozen=True)
-class Model:
-    """A shipped model. An id is a literal, is written into files, and is never used again."""
-
-    id: int  # 1 to 254
-    name: str
-    file: str  # in the folder of weights
-    sha256: str
-    about: str
-
-
-MODELS: tuple[Model, ...] = (
-    Model(
-        id=7,
-        name="ms-ssim",
-        file="ms-ssim-7.safetensors",
-        sha256="9738829d1f97315ac3a7f74bc48e759c80fca8173e6820502b6a079e4d01e5e4",
-        about="tuned for MS-SSIM",
-    ),
-    Model(
-        id=8,
-        name="psnr",
-        file="psnr-8.safetensors",
-        sha256="42a7bc592fdb83396b2916cec861ee5ec41ea241f4620d40cb9eb6fb2e3bafe8",
-        about="tuned for PSNR",
-    ),
-)
-DEFAULT_MODEL = "ms-ssim"
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A shipped encoder for the decoder of a model: what it writes are that model's files, with its id."""
-
-    name: str
-    file: str  # in the folder of weights: g_a and h_a alone
-    sha256: str
-    model: str  # the name of a shipped model
-    about: str
-
-
-ENCODERS: tuple[Encoder, ...] = (
-    Encoder(
-        name="restore",
-        file="restore-8.safetensors",
-        sha256="ce8499556399a8b70d69a9f743e946917a8f9f6fe849352a8b175f87a4f00dc3",
-        model="psnr",
-        about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
-    ),
-)
-RESTORER = "restore"
-ENCODER_PARTS = ("g_a", "h_a")  # the networks that no decoder needs
 
 
 @dataclass(frozen=True)
@@ -97,34 +44,6 @@ class LoadedModel:
             if quality <= q1:
                 return p0 + (p1 - p0) * (quality - q0) // (q1 - q0)
         return knots[-1][1]
-
-
-def weights_folder() -> Path:
-    """Where weights files are: inside an installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "_weights"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "weights"
-
-
-def shipped() -> tuple[Model | Encoder, ...]:
-    """All that has a name."""
-    return (*MODELS, *ENCODERS)
-
-
-def find(name: str) -> Model | Encoder:
-    """The shipped model or encoder of this name. Raises UnusableModelError naming those there are."""
-    for model in shipped():
-        if model.name == name:
-            return model
-    names = ", ".join(m.name for m in shipped())
-    raise UnusableModelError(f"model {name!r} is not known: use one of {names}, or the path of a .safetensors file.")
-
-
-def find_id(model_id: int) -> Model:
-    """The shipped model of this id."""
-    for model in MODELS:
-        if model.id == model_id:
-            return model
-    raise WeightsError(f"the file needs model id {model_id}, which this release does not have: use a newer one.")
 
 
 _loaded: dict[tuple[str, str], LoadedModel] = {}

@@ -247,6 +247,18 @@ def test_full_disk(picture: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [["info"], ["verify"], ["models"]])
+def test_what_decodes_nothing_loads_no_torch(tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "x.nc"
+    path.write_bytes(api.compress(draw("shapes", 40, 40)))
+    files = [] if command == ["models"] else [str(path)]
+    code = (
+        f"import sys; from neurocodec.cli import main; main({command + files}, standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_help_is_quick_and_light() -> None:
     code = "import sys; import neurocodec.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec import api, container, metrics, model, weights
+from neurocodec import api, container, fields, metrics, model, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import FormatError, WeightsError
 from neurocodec.model import Codec, dequantize, whole
@@ -59,7 +59,7 @@ def test_round_trip(kind: str, height: int, width: int, hundredths: int, grey: b
     assert decoded.grey == grey
     if grey:
         assert (decoded.pixels == decoded.pixels[:, :, :1]).all()
-    assert api.info(data).quality == hundredths / 100
+    assert fields.info(data).quality == hundredths / 100
     if kind == "flat":
         assert metrics.psnr(decoded.pixels, np.repeat(picture[..., None], 3, 2) if grey else picture) > 20
 

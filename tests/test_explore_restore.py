@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from benchmarks import restoration as benchmark
-from neurocodec import api, metrics, weights
+from neurocodec import api, catalogue, fields, metrics, weights
 from neurocodec.encoding import Pixels
 from neurocodec.errors import TrainingError, UnusableModelError, WeightsError
 from neurocodec.explore.restore import restore
@@ -111,7 +111,7 @@ def test_files_are_those_of_the_model(noisy: Path, photograph: Pixels) -> None:
     assert run("compress", "--restore", "--verify", "-q", "70", noisy, out).exit_code == 0
     assert run("compress", "--model", "psnr", "-q", "70", noisy, plain).exit_code == 0
     assert out.stat().st_size < 0.5 * plain.stat().st_size
-    assert api.info(out).model == "psnr"
+    assert fields.info(out).model == "psnr"
     decoded = [metrics.psnr(photograph, api.decompress(path).pixels) for path in (out, plain)]
     assert decoded[0] > decoded[1] + 2
     size = noisy.with_name("size.nc")
@@ -146,9 +146,9 @@ def test_encoders_are_trained_and_exported_for_a_shipped_model(tmp_path: Path) -
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     Image.fromarray(draw("shapes", 200, 200)).save(pictures / "a.png")
-    psnr = weights.find("psnr")
+    psnr = catalogue.find("psnr")
     settings = Settings("restore", 1, 1, 192)
-    train(pictures, tmp_path / "run", settings, device=CPU, start=weights.weights_folder() / psnr.file, report=quiet)
+    train(pictures, tmp_path / "run", settings, device=CPU, start=catalogue.weights_folder() / psnr.file, report=quiet)
     out = tmp_path / "mine.safetensors"
     export(tmp_path / "run", out, pictures, report=quiet)
     assert out.stat().st_size < 6e6

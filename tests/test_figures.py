@@ -14,12 +14,12 @@ from benchmarks.measure import Measurement, Task
 from benchmarks.pictures import Source
 from benchmarks.store import Table
 from benchmarks.summary import BdRate, EqualSize, Point, Summary
-from neurocodec import weights
+from neurocodec import catalogue
 from neurocodec.training.export import calibration_pictures, load_crops
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-OURS = [f"{codecs.OURS}{model.name}" for model in weights.MODELS]
+OURS = [f"{codecs.OURS}{model.name}" for model in catalogue.MODELS]
 pytestmark = pytest.mark.figures
 
 # Where a model does not keep the promise yet: (id, quality) -> how far off it is. New weights have to empty this.
@@ -95,8 +95,8 @@ def test_the_readme_tells_the_committed_figures() -> None:
         assert (RESULTS.parent / file).is_file()
 
 
-@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
-def test_quality_means_what_it_means_for_jpeg(model: weights.Model) -> None:
+@pytest.mark.parametrize("model", catalogue.MODELS, ids=lambda m: m.name)
+def test_quality_means_what_it_means_for_jpeg(model: catalogue.Model) -> None:
     """What `python -m benchmarks.calibration` measured keeps the promise, from quality 10 to 95."""
     with (RESULTS / "calibration" / Path(model.file).with_suffix(".csv")).open(newline="") as file:
         head, *rows = csv.reader(file)
@@ -112,8 +112,8 @@ def test_quality_means_what_it_means_for_jpeg(model: weights.Model) -> None:
 @pytest.mark.skipif(
     "NEUROCODEC_PHOTOS" not in os.environ, reason="NEUROCODEC_PHOTOS does not name the training pictures"
 )
-@pytest.mark.parametrize("model", weights.MODELS, ids=lambda m: m.name)
-def test_calibration_again(model: weights.Model) -> None:
+@pytest.mark.parametrize("model", catalogue.MODELS, ids=lambda m: m.name)
+def test_calibration_again(model: catalogue.Model) -> None:
     chosen = calibration_pictures(load_crops(Path(os.environ["NEUROCODEC_PHOTOS"])))
     name, rows = calibration.measured(chosen, model.name, (10, 50, 90))
     for quality, jpeg, ours in rows:

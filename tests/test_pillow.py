@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 import neurocodec.pillow
-from neurocodec import api
+from neurocodec import api, fields
 from neurocodec.container import pack, unpack
 from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.images import Picture, to_pillow
@@ -118,7 +118,7 @@ def test_every_kind_of_source_gives_the_same_file(tmp_path: Path) -> None:
     with (tmp_path / "x.nc").open("rb") as file:
         for packed in (tmp_path / "x.nc", str(tmp_path / "x.nc"), wanted, file):
             assert api.decompress(packed).width == 70
-    assert api.info(tmp_path / "x.nc").width == 70
+    assert fields.info(tmp_path / "x.nc").width == 70
     with pytest.raises(NeurocodecError, match=r"missing\.png"):
         api.compress(tmp_path / "missing.png")
     with pytest.raises(ImageError, match="not a list"):

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from benchmarks.bd_rate import curve
-from neurocodec import api, container, metrics, weights
+from neurocodec import api, catalogue, container, metrics, weights
 from neurocodec.model import Codec
 from tests.drawing import Pixels
 from tests.golden.make import latent_hash
 from tests.golden.ship import HASHES, SHIPPED, cases
 
-MODELS = [m.name for m in weights.MODELS]
+MODELS = [m.name for m in catalogue.MODELS]
 CPU = torch.device("cpu")
 
 
@@ -93,14 +93,14 @@ def test_golden_files_of_shipped_models_hold_for_ever() -> None:
     """Each was made when its model was frozen, and decodes to the same latents in every version since."""
     hashes = json.loads(HASHES.read_text())
     assert sorted(path.name for path in SHIPPED.glob("*.nc")) == sorted(hashes)
-    assert {int(name.split("-")[0]) for name in hashes} == {model.id for model in weights.MODELS}
+    assert {int(name.split("-")[0]) for name in hashes} == {model.id for model in catalogue.MODELS}
     for name, wanted in hashes.items():
         data = (SHIPPED / name).read_bytes()
         model = container.unpack(data).model_id
         assert model == int(name.split("-")[0])
-        assert latent_hash(data, weights.load(weights.find_id(model).name, CPU)) == wanted, name
+        assert latent_hash(data, weights.load(catalogue.find_id(model).name, CPU)) == wanted, name
     for name, (pixels, _) in cases().items():
-        for shipped in weights.MODELS:
+        for shipped in catalogue.MODELS:
             picture = api.decompress((SHIPPED / f"{shipped.id}-{name}.nc").read_bytes())
             assert picture.pixels.shape == pixels.shape
             assert metrics.psnr(picture.pixels, pixels) > (10 if "noise" in name else 20)

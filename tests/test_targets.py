@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neurocodec import api, metrics, targets, weights
+from neurocodec import api, fields, metrics, targets, weights
 from neurocodec.cli import main
 from neurocodec.errors import VerificationError
 from neurocodec.images import Picture
@@ -87,7 +87,7 @@ def test_targets_are_met_by_the_file() -> None:
         assert fitted.value == pytest.approx(real[target.kind], rel=1e-6)
         if target.how.at_most:
             assert len(api.compress(pixels, fitted.quality + 1, MODEL)) > size
-        assert api.info(fitted.data).quality == fitted.quality
+        assert fields.info(fitted.data).quality == fitted.quality
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from neurocodec import weights
-from neurocodec.commands.shared import DEFAULT_MODEL, in_proportion
+from neurocodec import catalogue, weights
+from neurocodec.commands.shared import in_proportion
 from tests.commands import MODEL, assert_error, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -56,10 +56,6 @@ def ordinary(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def assert_sentence(done: subprocess.CompletedProcess[str], sentence: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {sentence}\n")
-
-
-def test_the_default_model_is_that_of_the_table() -> None:
-    assert weights.DEFAULT_MODEL == DEFAULT_MODEL
 
 
 @pytest.mark.parametrize("command", [["compress", "in.png", "x.nc"], ["compress", "-r", "photos", "out"]])
@@ -112,7 +108,7 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
     package = here / "site" / "neurocodec"
     shutil.copytree(Path(weights.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "_weights"))
     (package / "_weights").mkdir()
-    for model in weights.MODELS:
+    for model in catalogue.MODELS:
         shutil.copy(TINY, package / "_weights" / model.file)
     monkeypatch.setenv("PYTHONPATH", str(here / "site"))
     command = [sys.executable, "-m", "neurocodec", "compress", "-r", "-j", workers, "photos", "out"]

@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from neurocodec import weights
+from neurocodec import catalogue, weights
 from neurocodec.errors import WeightsError
 from tests.golden.make import TINY
 
@@ -21,24 +21,24 @@ CPU = torch.device("cpu")
 
 
 def test_ids_and_names_are_used_once() -> None:
-    assert len({m.id for m in weights.MODELS}) == len(weights.MODELS)
-    assert len({m.name for m in weights.shipped()}) == len(weights.shipped())
-    assert all(weights.find(e.model) in weights.MODELS for e in weights.ENCODERS)
-    assert all(1 <= m.id <= 254 for m in weights.MODELS)
-    assert weights.find(weights.DEFAULT_MODEL) in weights.MODELS
+    assert len({m.id for m in catalogue.MODELS}) == len(catalogue.MODELS)
+    assert len({m.name for m in catalogue.shipped()}) == len(catalogue.shipped())
+    assert all(catalogue.find(e.model) in catalogue.MODELS for e in catalogue.ENCODERS)
+    assert all(1 <= m.id <= 254 for m in catalogue.MODELS)
+    assert catalogue.find(catalogue.DEFAULT_MODEL) in catalogue.MODELS
 
 
-@pytest.mark.parametrize("model", weights.shipped(), ids=lambda m: m.name)
-def test_shipped_files_are_those_of_the_table(model: weights.Model | weights.Encoder) -> None:
-    data = (weights.weights_folder() / model.file).read_bytes()
+@pytest.mark.parametrize("model", catalogue.shipped(), ids=lambda m: m.name)
+def test_shipped_files_are_those_of_the_table(model: catalogue.Model | catalogue.Encoder) -> None:
+    data = (catalogue.weights_folder() / model.file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == model.sha256
     assert len(data) < 12.6e6
 
 
 def test_other_bytes_under_a_shipped_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = dataclasses.replace(weights.MODELS[0], name="other", file="other.safetensors")
+    model = dataclasses.replace(catalogue.MODELS[0], name="other", file="other.safetensors")
     (tmp_path / model.file).write_bytes(TINY.read_bytes())
-    monkeypatch.setattr(weights, "MODELS", (model,))
+    monkeypatch.setattr(catalogue, "MODELS", (model,))
     monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
     with pytest.raises(WeightsError, match="install the package again"):
         weights.load("other", CPU)
@@ -54,7 +54,7 @@ def test_damaged_weights_are_refused(tmp_path: Path, cut: int) -> None:
 
 def test_unknown_ids_are_refused() -> None:
     with pytest.raises(WeightsError, match="model id 254"):
-        weights.find_id(254)
+        catalogue.find_id(254)
 
 
 def test_calibration_is_exact_integer_interpolation(tiny: weights.LoadedModel) -> None:
@@ -89,7 +89,7 @@ def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        for model in weights.shipped():
+        for model in catalogue.shipped():
             data = archive.read(f"neurocodec/_weights/{model.file}")
             assert hashlib.sha256(data).hexdigest() == model.sha256
     assert "neurocodec/FORMAT.md" in names

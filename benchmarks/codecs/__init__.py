@@ -14,6 +14,7 @@ from benchmarks.codecs.base import Codec
 from benchmarks.codecs.compressai_zoo import ARCHITECTURES, METRICS, ZooModel
 from benchmarks.codecs.ours import Neurocodec
 from benchmarks.codecs.pillow_formats import Avif, Jpeg, Jpeg444, Jpeg2000, JpegDefault, JpegXl, WebP
+from neurocodec import catalogue
 
 OURS = "neurocodec-"  # what the names of our codecs start with
 REFERENCE = Jpeg.name  # what every comparison is against
@@ -28,9 +29,8 @@ def names() -> list[str]:
 
     Refinement takes seconds a picture and has to be asked for: NAME-effort-1 to NAME-effort-9.
     """
-    from neurocodec import weights  # loads torch
 
-    return [*(f"{OURS}{m.name}" for m in weights.MODELS), *FORMATS, *ZOO]
+    return [*(f"{OURS}{m.name}" for m in catalogue.MODELS), *FORMATS, *ZOO]
 
 
 def make(name: str) -> Codec:

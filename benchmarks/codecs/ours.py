@@ -8,6 +8,7 @@ from pathlib import Path
 
 import neurocodec
 from benchmarks.codecs.base import Codec, Pixels
+from neurocodec import catalogue
 from neurocodec.errors import NeurocodecError
 
 
@@ -31,9 +32,8 @@ class Neurocodec(Codec):
         return neurocodec.decompress(data, self.path).pixels
 
     def version(self) -> str:
-        from neurocodec import weights  # loads torch
 
-        weights_hash = file_hash(self.path) if self.path else weights.find(self.model).sha256
+        weights_hash = file_hash(self.path) if self.path else catalogue.find(self.model).sha256
         return f"neurocodec {neurocodec.__version__}, code {code_hash()}, weights {weights_hash[:8]}"
 
     def missing(self) -> str | None:

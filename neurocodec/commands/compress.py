@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from neurocodec.catalogue import RESTORER
 from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
-    RESTORER,
     check_model,
     device_option,
     in_proportion,

@@ -113,10 +113,11 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
     images.check_extension(extension)
     data = read_source(source)
     from neurocodec import api
+    from neurocodec.fields import info
 
     with naming(input_name(source)):
-        fields = api.info(data)
-        hidden = settings.quiet or fields.width * fields.height < BAR_PIXELS
+        said = info(data)
+        hidden = settings.quiet or said.width * said.height < BAR_PIXELS
         with progress_bar("decompressing", hidden) as progress:
             limit, scale = settings.max_pixels, settings.scale
             picture = api.decompress(data, settings.model, settings.device, limit, progress, scale)

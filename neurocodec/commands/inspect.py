@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurocodec import catalogue
 from neurocodec.commands.shared import (
     check_model,
     device_option,
@@ -22,7 +23,7 @@ from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
 from neurocodec.files import counted, input_name, read_source
 
 if TYPE_CHECKING:
-    from neurocodec.api import Info
+    from neurocodec.fields import Info
 
 
 @click.command()
@@ -36,10 +37,10 @@ def info(source: str, as_json: bool) -> None:
       neurocodec info photo.nc
     """
     data = read_source(source)
-    from neurocodec import api
+    from neurocodec import fields
 
     with naming(input_name(source)):
-        found = api.info(data)
+        found = fields.info(data)
     if as_json:
         click.echo(json.dumps({"file": source} | dataclasses.asdict(found)))
         return
@@ -98,7 +99,10 @@ def verify(
     if not deep and (model is not None or device != "auto"):
         raise click.UsageError(f"--{'device' if model is None else 'model'} is for --deep: nothing is decoded without.")
     check_model(model, device, shipped=False)
-    from neurocodec import api, container
+    from neurocodec import container
+
+    if deep:
+        from neurocodec import api
 
     bad = 0
     for source in sources:
@@ -131,13 +135,11 @@ def models(as_json: bool) -> None:
     Example:
       neurocodec models
     """
-    from neurocodec import weights
-
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(m) for m in weights.shipped()]))
+        click.echo(json.dumps([dataclasses.asdict(m) for m in catalogue.shipped()]))
         return
-    for model in weights.MODELS:
-        default = " (default)" if model.name == weights.DEFAULT_MODEL else ""
+    for model in catalogue.MODELS:
+        default = " (default)" if model.name == catalogue.DEFAULT_MODEL else ""
         click.echo(f"{model.id:3} {model.name}{default}: {model.about}")
-    for encoder in weights.ENCODERS:
+    for encoder in catalogue.ENCODERS:
         click.echo(f"    {encoder.name}: {encoder.about}")

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from neurocodec import catalogue
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, UnusableModelError
 from neurocodec.files import STANDARD
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
-DEFAULT_MODEL, RESTORER = "ms-ssim", "restore"  # those of ``weights``, which would bring torch into --help
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
 
@@ -31,7 +31,7 @@ max_pixels_option = click.option(
     help="Refuse larger pictures.",
 )
 model_option = click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, help="A shipped model, or a .safetensors file."
+    "--model", default=catalogue.DEFAULT_MODEL, show_default=True, help="A shipped model, or a .safetensors file."
 )
 private_option = click.option("--model", help="Only for files made with a private model: its .safetensors file.")
 
@@ -78,15 +78,17 @@ def check_model(model: str | None, device: str, shipped: bool = True) -> None:
         raise click.UsageError(
             f"--model: {model!r} is no {PRIVATE_SUFFIX} file, as only private models need: leave --model out."
         )
-    if device != "cuda" and model in (None, DEFAULT_MODEL):
+    if device != "cuda" and model is None:
         return  # without torch, which takes a moment to load
-    from neurocodec import api, weights
-
     if model is not None and not model.endswith(PRIVATE_SUFFIX):
         try:
-            weights.find(model)
+            catalogue.find(model)
         except UnusableModelError as error:
             raise click.UsageError(f"--model: {error}") from None
+        if device != "cuda":
+            return
+    from neurocodec import api, weights
+
     where = api.torch_device(device)
     if model is not None and model.endswith(PRIVATE_SUFFIX):
         weights.load(model, where)

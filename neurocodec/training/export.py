@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from neurocodec import weights
+from neurocodec import catalogue, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import POSITION_BITS, to_integers
@@ -76,8 +76,8 @@ def export(
 
 def export_encoder(out: Path, tensors: Mapping[str, Tensor], note: str, report: Callable[[str], None]) -> str:
     """Write the encoder alone, with the name of the shipped model whose decoder it was trained for -> its SHA-256."""
-    decoder = {k: v for k, v in tensors.items() if k.split(".")[0] not in weights.ENCODER_PARTS}
-    for model in weights.MODELS:
+    decoder = {k: v for k, v in tensors.items() if k.split(".")[0] not in catalogue.ENCODER_PARTS}
+    for model in catalogue.MODELS:
         networks = weights.read_tensors(model)
         if all(k in networks and torch.equal(networks[k], v) for k, v in decoder.items()):
             break

@@ -15,7 +15,7 @@ import skimage
 import torch
 from PIL import Image
 
-from neurocodec import api, weights
+from neurocodec import api, catalogue, weights
 from tests.drawing import Pixels, draw
 from tests.golden.make import latent_hash
 
@@ -27,11 +27,11 @@ def main() -> None:
     """Compress the golden pictures with every model that has no golden files, and note their latents."""
     SHIPPED.mkdir(exist_ok=True)
     hashes = json.loads(HASHES.read_text()) if HASHES.exists() else {}
-    shipped = {model.id for model in weights.MODELS}
+    shipped = {model.id for model in catalogue.MODELS}
     for name in [n for n in hashes if int(n.split("-")[0]) not in shipped]:
         (SHIPPED / name).unlink()
         del hashes[name]
-    for model in weights.MODELS:
+    for model in catalogue.MODELS:
         if any(name.startswith(f"{model.id}-") for name in hashes):
             continue
         for name, (pixels, quality) in cases().items():
