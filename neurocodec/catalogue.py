@@ -53,7 +53,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
         file="restore-8.safetensors",
-        sha256="ce8499556399a8b70d69a9f743e946917a8f9f6fe849352a8b175f87a4f00dc3",
+        sha256="95f8b6a9c9a34e54225926859ec61a92607c0be46043ecb9fb924b39c2a3e1be",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
