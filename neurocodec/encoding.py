@@ -18,6 +18,7 @@ from neurocodec.errors import ImageError, UnusableModelError, VerificationError
 from neurocodec.images import Picture
 from neurocodec.metadata import Metadata
 from neurocodec.ms_ssim import SMALLEST
+from neurocodec.networks import STRIDE
 from neurocodec.refine import EFFORT_STEPS, Refiner
 from neurocodec.weights import LoadedModel
 from neurocodec.windows import Report, part_of, silent
@@ -82,7 +83,8 @@ class Encoding:
     def _latents(self, quality: int, report: Report) -> tuple[bytes, torch.Tensor]:
         coder = Encoder()
         position = self.loaded.position(quality)
-        y_hat = self.loaded.codec.push_latents(as_tensor(self.pixels), position, coder, report)
+        seen = mirrored(self.pixels) if self.loaded.restores else self.pixels
+        y_hat = self.loaded.codec.push_latents(as_tensor(seen), position, coder, report)
         return coder.finish(), y_hat
 
     def _refined(self, quality: int, effort: int, report: Report) -> tuple[bytes, torch.Tensor]:
@@ -144,6 +146,17 @@ def as_stored(pixels: Pixels, grey: bool) -> Pixels:
         return pixels
     mean = ((pixels.astype(np.uint16).sum(axis=2) + 1) // 3).astype(np.uint8)
     return np.repeat(mean[:, :, None], 3, axis=2)
+
+
+def mirrored(pixels: Pixels) -> Pixels:
+    """pixels (H, W, 3) -> mirrored below and to the right, to multiples of the stride.
+
+    For encoders that restore: a last line with noise in it, repeated as the codec does it, is a pattern and no
+    noise. Mirrored, noise stays noise, and JPEG's blocks stay blocks.
+    """
+    height, width = pixels.shape[:2]
+    found: Pixels = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="symmetric")
+    return found
 
 
 def as_tensor(pixels: Pixels) -> torch.Tensor:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import restoration as benchmark
 from neurocodec import api, catalogue, fields, metrics, weights
-from neurocodec.encoding import Pixels
+from neurocodec.encoding import Pixels, mirrored
 from neurocodec.errors import TrainingError, UnusableModelError, WeightsError
 from neurocodec.explore.restore import restore
 from neurocodec.targets import Target
@@ -75,6 +75,22 @@ def test_windows_do_not_show(photograph: Pixels) -> None:
     codec = type(loaded.codec)(loaded.codec.networks, loaded.codec.y_tables, loaded.codec.z_tables, window=2)
     whole, parts = (restore(c, pixels, loaded.position(10000), 2) for c in (loaded.codec, codec))
     assert np.abs(whole.astype(int) - parts).max() <= 1
+
+
+def test_noise_goes_at_the_edges_too(photograph: Pixels) -> None:
+    """What the picture is filled up with to whole squares is noise as well, and no stripes of its last line."""
+    loaded = weights.load("restore", CPU)
+    clean = photograph[:130, :150]
+    spoilt = benchmark.corrupted(clean, Corruption(noise=25), 3)
+    filled = mirrored(spoilt)
+    assert filled.shape == (192, 192, 3)
+    np.testing.assert_array_equal(filled[130:140], filled[129:119:-1])
+    edges = [(slice(-8, None), slice(None)), (slice(None), slice(-8, None))]
+    for restored in (
+        restore(loaded.codec, spoilt, loaded.position(10000), 1),
+        api.decompress(api.compress(spoilt, 90, model="restore")).pixels,
+    ):
+        assert all(metrics.psnr(clean[edge], restored[edge]) > metrics.psnr(clean, restored) - 1.5 for edge in edges)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (65, 3)])
