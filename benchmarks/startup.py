@@ -37,6 +37,7 @@ def main(image: Path, model: str, rounds: int) -> None:
             "and load the model": [sys.executable, "-c", LOAD, model],
             "compress": [*program, "compress", str(image), packed, "--force", "--quiet", "--model", model],
             "decompress": [*program, "decompress", packed, decoded, "--force", "--quiet", *private],
+            "info": [*program, "info", packed],
             "--help": [*program, "--help"],
         }
         for _ in range(rounds):

@@ -112,11 +112,12 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
 
     images.check_extension(extension)
     data = read_source(source)
-    from neurocodec import api
     from neurocodec.fields import info
 
     with naming(input_name(source)):
-        said = info(data)
+        said = info(data)  # what is no such file, is refused without torch, which takes a moment to load
+        from neurocodec import api
+
         hidden = settings.quiet or said.width * said.height < BAR_PIXELS
         with progress_bar("decompressing", hidden) as progress:
             limit, scale = settings.max_pixels, settings.scale
