@@ -13,7 +13,8 @@ from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
 from neurocodec.errors import NeurocodecError
-from neurocodec.explore.commands import explain, inpaint, interpolate, restore, sample, traverse
+from neurocodec.explore.commands import explain, interpolate, sample, traverse
+from neurocodec.explore.repairs import inpaint, restore
 from neurocodec.training.commands import export, train
 
 

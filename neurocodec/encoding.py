@@ -33,6 +33,7 @@ class Encoding:
         self.picture, self.loaded = picture, loaded
         self.alpha = b"" if picture.alpha is None else alpha.pack(picture.alpha, alpha_quality)
         self.pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
+        self._seen = mirrored(self.pixels) if loaded.restores else self.pixels
         self._measured: dict[int, bytes] = {}  # files that a search tried: it ends with one of them
 
     def encode(self, quality: int, effort: int = 0, report: Report = silent, verify: bool = False) -> bytes:
@@ -83,8 +84,7 @@ class Encoding:
     def _latents(self, quality: int, report: Report) -> tuple[bytes, torch.Tensor]:
         coder = Encoder()
         position = self.loaded.position(quality)
-        seen = mirrored(self.pixels) if self.loaded.restores else self.pixels
-        y_hat = self.loaded.codec.push_latents(as_tensor(seen), position, coder, report)
+        y_hat = self.loaded.codec.push_latents(as_tensor(self._seen), position, coder, report)
         return coder.finish(), y_hat
 
     def _refined(self, quality: int, effort: int, report: Report) -> tuple[bytes, torch.Tensor]:

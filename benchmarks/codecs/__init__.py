@@ -29,7 +29,6 @@ def names() -> list[str]:
 
     Refinement takes seconds a picture and has to be asked for: NAME-effort-1 to NAME-effort-9.
     """
-
     return [*(f"{OURS}{m.name}" for m in catalogue.MODELS), *FORMATS, *ZOO]
 
 

@@ -32,7 +32,6 @@ class Neurocodec(Codec):
         return neurocodec.decompress(data, self.path).pixels
 
     def version(self) -> str:
-
         weights_hash = file_hash(self.path) if self.path else catalogue.find(self.model).sha256
         return f"neurocodec {neurocodec.__version__}, code {code_hash()}, weights {weights_hash[:8]}"
 

@@ -116,7 +116,8 @@ def skipped(source: str, target: str) -> Outcome:
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
     """The files of a folder with one of the extensions, and what they become.
 
-    Raises NeurocodecError if there are none."""
+    Raises NeurocodecError if there are none.
+    """
     found = sorted(p for p in listing(source, recursive) if p.suffix.lower() in extensions)
     inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
     if not inside:
@@ -220,11 +221,10 @@ def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outco
     pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker, (threads,))
     try:
         # The largest first, so that the last worker is not left with it.
-        order, told = sorted(jobs, key=lambda job: -job.bytes_in), set[Job]()
+        order = sorted(jobs, key=lambda job: -job.bytes_in)
         futures = {pool.submit(attempt, work, job): job for job in order}
         for future in as_completed(futures):
-            told.add(futures[future])
-            yield futures[future], future.result()
+            yield futures.pop(future), future.result()
     except BrokenProcessPool:
         raise NeurocodecError(
             "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
@@ -233,7 +233,7 @@ def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outco
         tell("Stopping: the pictures in work are finished first.", False)
         pool.shutdown(wait=True, cancel_futures=True)
         for future, job in futures.items():
-            if job not in told and not future.cancelled():
+            if not future.cancelled():
                 yield job, future.result()
         raise
     finally:

@@ -1,9 +1,9 @@
-"""The commands of the VAE's other faces. torch is loaded when they run, not when --help names them."""
+"""The commands that show the latent space: sample, interpolate, traverse, explain. torch is loaded when they run, not
+when --help names them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,12 @@ import click
 from neurocodec.commands.batch import Outcome, report
 from neurocodec.commands.shared import naming, progress_bar
 from neurocodec.errors import ImageError, NeurocodecError
-from neurocodec.explore.shared import Settings, on_white, settings_options, write
+from neurocodec.explore.shared import Settings, on_white, seed_option, settings_options, write
 from neurocodec.files import STANDARD, check_target, write_target
 from neurocodec.limits import excess
 
 SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
-
-seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the dice.")
 
 
 @click.command()
@@ -174,100 +172,6 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
         f"{source} -> {target}: {len(rows)} channels, which take {100 * sum(r.share for r in rows):.1f} % of its bits"
     )
     fields = {"in": source, "out": target, "quality": settings.quality, "channels": moved}
-    report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
-
-
-@click.command()
-@click.argument("source", metavar="IN")
-@click.argument("mask", metavar="MASK")
-@click.argument("target", metavar="OUT")
-@click.option(
-    "--method",
-    type=click.Choice(["both", "project", "optimise"]),
-    default="both",
-    show_default=True,
-    help="project: encode, decode, put back what is visible, and again. optimise: descend on bits + visible error. "
-    "both: the mean of the two.",
-)
-@click.option("--steps", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Of each method.")
-@seed_option
-@settings_options(80.0, "psnr")
-def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: int, **common: Any) -> None:
-    """Fill in what the picture MASK hides of the picture IN: white is hidden, black is kept to the bit.
-
-    Meant for scratches, spots, text and lost pixels. Large holes become smooth: the prior knows no objects.
-
-    \b
-    Example:
-      neurocodec inpaint photo.png scratches.png mended.png
-      neurocodec inpaint photo.png scratches.png quick.png --method project --steps 20
-    """
-    settings = Settings(**common)
-    extension = settings.check(source, target)
-    check_target(mask, target, settings.force)
-    picture, painted = settings.read(source), settings.read(mask)
-    from neurocodec.encoding import as_stored
-    from neurocodec.explore import inpaint as inpainting
-    from neurocodec.images import LOSSLESS
-
-    with naming(mask):
-        hidden = inpainting.mask_of(painted, picture)
-    loaded, way = settings.load(), inpainting.Way(method, settings.quality, steps, seed)
-    with progress_bar("inpainting", settings.quiet) as progress:
-        pixels = inpainting.inpaint(loaded, picture, hidden, way, progress)
-    filled = replace(picture, pixels=as_stored(pixels, picture.grey))
-    notes = (*picture.notes, *write(filled, target, extension))
-    if extension.lower() not in LOSSLESS:
-        notes += (f"{extension} has losses of its own: visible pixels are exact in .png, not in it.",)
-    count = int(hidden.sum())
-    fields = {"in": source, "mask": mask, "out": target, "width": picture.width, "height": picture.height}
-    fields |= {"hidden": count, "method": method, "steps": steps, "seed": seed, "quality": settings.quality}
-    share = 100 * count / hidden.size
-    line = f"{source} -> {target}: {count} of {picture.width}x{picture.height} pixels filled in, {share:.1f} %"
-    report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
-
-
-@click.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
-@click.option(
-    "--passes",
-    type=click.IntRange(1, 8),
-    default=1,
-    show_default=True,
-    help="Turn and move the picture so many ways, and take the mean: a little better, and as many times slower.",
-)
-@settings_options(100.0, "restore")
-def restore(source: str, target: str, passes: int, **common: Any) -> None:
-    """Take noise, the blocks of JPEG and mild blur out of the picture IN, of whatever strength, and write it as OUT.
-
-    Clean pictures stay about as they are. Less quality smooths more. `neurocodec compress --restore` makes a small
-    file at once.
-
-    \b
-    Example:
-      neurocodec restore night.jpg night.png
-      neurocodec restore scan.png clean.png --passes 8
-    """
-    settings = Settings(**common)
-    extension = settings.check(source, target)
-    picture = settings.read(source)
-    from neurocodec import alpha
-    from neurocodec.encoding import as_stored
-    from neurocodec.explore import restore as restoring
-
-    loaded = settings.load()
-    if not loaded.restores:
-        raise NeurocodecError(f"{settings.model} is no encoder that restores: leave --model out, or train one.")
-    with progress_bar("restoring", settings.quiet) as progress:
-        position = loaded.position(settings.hundredths)
-        pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
-        pixels = restoring.restore(loaded.codec, pixels, position, passes, progress)
-    restored = replace(picture, pixels=as_stored(pixels, picture.grey))
-    notes = (*picture.notes, *write(restored, target, extension))
-    fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
-    fields |= {"passes": passes, "quality": settings.quality}
-    line = f"{source} -> {target}: {picture.width}x{picture.height} pixels restored"
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the dice.")
+
 
 @dataclass(frozen=True)
 class Settings:
