@@ -156,7 +156,6 @@ def compress(
     elif skip_existing and Path(target).is_file():
         report(skipped(source, target), source, target, settings.quiet, settings.as_json)
     else:
-        check_name(target)
         report(compress_file(source, target, force, settings), source, target, settings.quiet, settings.as_json)
 
 
@@ -197,6 +196,7 @@ def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | Non
 def compress_file(source: str, target: str, force: bool, settings: Settings) -> Outcome:
     """One picture into one file."""
     check_target(source, target, force)
+    check_name(target)
     data = read_source(source)
     if data.startswith(MAGIC):
         raise NeurocodecError(
