@@ -33,17 +33,18 @@ def test_ms_ssim() -> None:
 
 @pytest.mark.parametrize("size", [(161, 300), (175, 202), (256, 256)])
 def test_the_loss_is_the_measure(size: tuple[int, int]) -> None:
-    """Value and gradient of our MS-SSIM against those of pytorch-msssim."""
+    """Value and gradients of our MS-SSIM against those of pytorch-msssim."""
     first = np.stack([draw(kind, *size) for kind in ("shapes", "gradient", "noise")])
-    a = torch.tensor(first).permute(0, 3, 1, 2).float() / 255
-    b = (a + 0.1 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    a = (torch.tensor(first).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    b = (a + 0.1 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1))).detach().requires_grad_()
+    weights = torch.tensor([1.0, -2.0, 3.0])  # so that a picture's gradient is seen to be its own
     found = []
     for values in (ms_ssim(b, a), pytorch_ms_ssim(b, a, data_range=1.0, size_average=False)):
-        (gradient,) = torch.autograd.grad(values.sum(), b)
-        found.append((values.detach(), gradient))
-    (ours, our_gradient), (theirs, their_gradient) = found
+        found.append((values.detach(), *torch.autograd.grad((values * weights).sum(), (a, b))))
+    (ours, *our_gradients), (theirs, *their_gradients) = found
     torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
-    torch.testing.assert_close(our_gradient, their_gradient, atol=1e-3 * float(their_gradient.abs().max()), rtol=0)
+    for our, their in zip(our_gradients, their_gradients, strict=True):
+        torch.testing.assert_close(our, their, atol=1e-3 * float(their.abs().max()), rtol=0)
 
 
 def test_the_loss_of_opposites_has_a_gradient() -> None:
