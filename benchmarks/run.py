@@ -107,7 +107,9 @@ def _measure(
         for source in sources
         for s in settings.sweep(c)
     }
-    table.prune({codec_of(name).name: codec_of(name).version() for name in names})
+    forgotten = table.prune({codec_of(name).name: codec_of(name).version() for name in names})
+    if forgotten:  # a package edited while it is measured loses its rows, too
+        tell(f"{forgotten} row(s) of other versions (code, weights, libraries) left {table.path}")
     table.rewrite(sorted(table.rows.values(), key=lambda r: (r.codec, r.version, r.setting, r.picture)))
     return [table.rows[key] for key in order if key in table.rows]
 

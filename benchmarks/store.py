@@ -57,9 +57,11 @@ class Table(Generic[Row]):
                 self.rows[row.key] = row
                 writer.writerow([getattr(row, name) for name in names])
 
-    def prune(self, versions: Mapping[str, str]) -> None:
-        """Forget what these codecs measured in another version than the one given for each."""
+    def prune(self, versions: Mapping[str, str]) -> int:
+        """Forget what these codecs measured in another version than the one given for each -> how many rows."""
+        before = len(self.rows)
         self.rows = {k: r for k, r in self.rows.items() if versions.get(r.codec, r.version) == r.version}
+        return before - len(self.rows)
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """The file anew, sorted: what a run leaves does not depend on which worker was first."""
