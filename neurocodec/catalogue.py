@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=7,
+        id=9,
         name="ms-ssim",
-        file="ms-ssim-7.safetensors",
-        sha256="9738829d1f97315ac3a7f74bc48e759c80fca8173e6820502b6a079e4d01e5e4",
+        file="ms-ssim-9.safetensors",
+        sha256="7ef15ab35902eb394134a856dccdec48c29f15c88a21ec0e100cc6489093046c",
         about="tuned for MS-SSIM",
     ),
     Model(
