@@ -103,7 +103,7 @@ def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -
     assert "measured 1 of 1 files" in mended.output
     assert (out / "measurements.csv").read_bytes() == before["measurements.csv"]
     # What another version measured is no longer true of this one, and is not dropped without a word.
-    codec, version, *rest = lines[1].split(",")
+    codec, _, *rest = lines[1].split(",")
     assert codec == "jpeg"
     (out / "measurements.csv").write_text("".join([lines[0], f"jpeg,earlier,{','.join(rest[-9:])}", *lines[2:]]))
     renewed = benchmark(folder, "--out", out, *FEW, "--resume", "--shown", "0")
