@@ -83,8 +83,10 @@ def find(name: str) -> Model | Encoder:
 
 
 def find_id(model_id: int) -> Model:
-    """The shipped model of this id."""
+    """The shipped model of this id. Raises WeightsError."""
     for model in MODELS:
         if model.id == model_id:
             return model
-    raise WeightsError(f"the file needs model id {model_id}, which this release does not have: use a newer one.")
+    # Ids rise, and those of models that were never released are gone.
+    other = "a newer one" if model_id > max(model.id for model in MODELS) else "the checkout that wrote it"
+    raise WeightsError(f"the file needs model id {model_id}, which this release does not have: use {other}.")
