@@ -173,7 +173,7 @@ def test_encoders_are_trained_and_exported_for_a_shipped_model(tmp_path: Path) -
     settings = Settings("restore", 1, 1, 192)
     train(pictures, tmp_path / "run", settings, device=CPU, start=catalogue.weights_folder() / psnr.file, report=quiet)
     out = tmp_path / "mine.safetensors"
-    export(tmp_path / "run", out, pictures, report=quiet)
+    export([tmp_path / "run"], out, pictures, report=quiet)
     assert out.stat().st_size < 6e6
     mine, base = weights.load(str(out), CPU), weights.load("psnr", CPU)
     assert (mine.id, mine.fingerprint, mine.restores) == (base.id, base.fingerprint, True)
@@ -195,6 +195,6 @@ def test_encoders_are_trained_and_exported_for_a_shipped_model(tmp_path: Path) -
     tiny = weights.load(str(TINY), CPU).codec.config
     train(pictures, tmp_path / "other", settings, device=CPU, start=TINY, config=tiny, report=quiet)
     with pytest.raises(TrainingError, match="no shipped model"):
-        export(tmp_path / "other", tmp_path / "other.safetensors", pictures, report=quiet)
+        export([tmp_path / "other"], tmp_path / "other.safetensors", pictures, report=quiet)
     assert not (tmp_path / "other.safetensors").exists()
     assert_error(run("restore", tmp_path / "a.png", tmp_path / "c.png", *MODEL), "no encoder that restores")

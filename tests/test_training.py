@@ -22,6 +22,7 @@ from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
+from neurocodec.training.export import mean_of
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import random_positions, train
 from neurocodec.training.objective import (
@@ -146,6 +147,20 @@ def test_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"hello")
     with pytest.raises(TrainingError, match="cannot be read"):
         load_folder(tmp_path, 192, CPU)
+
+
+def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("first", "second", "third")]
+    for steps, run in enumerate(runs, start=1):
+        train(pictures, run, replace(SETTINGS, steps=steps, seed=steps), device=CPU, config=TINY, report=quiet)
+    model, tune, steps_of = mean_of(runs)
+    assert (tune, steps_of) == ("ms-ssim", "step 1 and 2 and 3")
+    for name, value in model.state_dict().items():
+        each = torch.stack([read_checkpoint(run)["average"][name] for run in runs])
+        assert torch.allclose(value, each.mean(0), atol=1e-6), name
+    train(pictures, tmp_path / "other", replace(SETTINGS, steps=1, tune="psnr"), device=CPU, config=TINY, report=quiet)
+    with pytest.raises(TrainingError, match="no mean"):
+        mean_of([runs[0], tmp_path / "other"])
 
 
 def test_export_needs_a_run(tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ def test_damaged_weights_are_refused(tmp_path: Path, cut: int) -> None:
 
 
 def test_unknown_ids_are_refused() -> None:
-    with pytest.raises(WeightsError, match="model id 254, .* use a newer one"):
+    with pytest.raises(WeightsError, match=r"model id 254, .* use a newer one"):
         catalogue.find_id(254)
 
 
 def test_retired_ids_are_not_of_the_future() -> None:
-    with pytest.raises(WeightsError, match="model id 1, .* use the checkout that wrote it"):
+    with pytest.raises(WeightsError, match=r"model id 1, .* use the checkout that wrote it"):
         catalogue.find_id(1)
 
 

@@ -75,7 +75,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
 @click.option(
     "--pictures",
@@ -87,16 +87,20 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     "--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure the cost in bits on these."
 )
 @force_option
-def export(run: Path, out: Path, pictures: Path, valid: Path | None, force: bool) -> None:
-    """Freeze the training run RUN into a weights file, and print what that cost in bits.
+def export(runs: tuple[Path, ...], out: Path, pictures: Path, valid: Path | None, force: bool) -> None:
+    """Freeze a training run into a weights file, and print what that cost in bits.
+
+    Of several RUNS it takes the mean of their weights: of runs that went on from the same weights, that is
+    often better than each.
 
     \b
     Example:
       neurocodec export runs/mine --out mine.safetensors --pictures photos/ --valid kodak/
+      neurocodec export runs/mine runs/further --out mean.safetensors --pictures photos/
       neurocodec compress --model mine.safetensors photo.png photo.nc
     """
     if out.exists() and not force:
         raise click.ClickException(f"{out} exists: choose another name, or --force.")
     from neurocodec.training import export as exporting
 
-    exporting.export(run, out, pictures, valid, report=lambda line: click.echo(line, err=True))
+    exporting.export(runs, out, pictures, valid, report=lambda line: click.echo(line, err=True))

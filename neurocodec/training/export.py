@@ -37,41 +37,61 @@ SMALLEST = 192
 
 
 def export(
-    run: Path,
+    runs: Sequence[Path],
     out: Path,
     pictures: Path,
     valid: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> str:
-    """Write the averaged weights of a run as a weights file -> its SHA-256.
+    """Write the averaged weights of a run, or the mean of several runs' (see :func:`mean_of`), as a weights file
+    -> its SHA-256.
 
     pictures is a folder for counting symbols and calibrating quality (the training pictures);
     on valid the cost of fixed point and of the frozen tables is measured. Raises TrainingError.
     """
-    state = read_checkpoint(run)
     if out.suffix != ".safetensors":
         raise TrainingError(f"{out}: a weights file is named .safetensors.")
-    model = TrainingModel(Config.of(state["config"]))
-    model.load_state_dict(state["average"])
-    model.eval().requires_grad_(False)
+    model, tune, steps = mean_of(runs)
     config = model.networks.config
     tensors = network_tensors(model)
-    if TUNES[state["settings"]["tune"]][-1].denoise:
-        return export_encoder(out, tensors, f"step {state['step']}", report)
+    if TUNES[tune][-1].denoise:
+        return export_encoder(out, tensors, steps, report)
     crops = load_crops(pictures)
 
     tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
-    objective = TUNES[state["settings"]["tune"]][-1].objective
+    objective = TUNES[tune][-1].objective
     knots = calibrate(codec, objective, calibration_pictures(crops), report)
     out.parent.mkdir(parents=True, exist_ok=True)
-    digest = weights.write(out, config, tensors, knots, objective, f"{state['settings']['tune']}, step {state['step']}")
+    digest = weights.write(out, config, tensors, knots, objective, f"{tune}, {steps}")
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
     if valid is not None:
         shipped = weights.load(str(out), CPU).codec
         before = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
         measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
     return digest
+
+
+@torch.no_grad()
+def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
+    """The mean of the averaged weights of runs, their tune, and their steps in words.
+
+    Runs that went on from one another, or from the same weights, lie in one valley, and their mean lies lower
+    (Wortsman et al. 2022, "Model soups"). Raises TrainingError for runs of different configs or tunes.
+    """
+    first = read_checkpoint(runs[0])
+    tune, mean, steps = first["settings"]["tune"], first["average"], [str(first["step"])]
+    for count, run in enumerate(runs[1:], start=2):
+        state = read_checkpoint(run)
+        if (state["config"], state["settings"]["tune"]) != (first["config"], tune):
+            raise TrainingError(f"{run} is of another config or tune than {runs[0]}: they have no mean.")
+        for name, value in state["average"].items():
+            mean[name].lerp_(value, 1 / count)
+        steps.append(str(state["step"]))
+    model = TrainingModel(Config.of(first["config"]))
+    model.load_state_dict(mean)
+    model.eval().requires_grad_(False)
+    return model, tune, "step " + " and ".join(steps)
 
 
 def export_encoder(out: Path, tensors: Mapping[str, Tensor], note: str, report: Callable[[str], None]) -> str:
