@@ -28,10 +28,10 @@ MODELS: tuple[Model, ...] = (
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=8,
+        id=10,
         name="psnr",
-        file="psnr-8.safetensors",
-        sha256="42a7bc592fdb83396b2916cec861ee5ec41ea241f4620d40cb9eb6fb2e3bafe8",
+        file="psnr-10.safetensors",
+        sha256="6aee2b89bab8141a9bde1583ce6d5ff84c1768cf2023c5f2e47a35333ff680b0",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-8.safetensors",
-        sha256="95f8b6a9c9a34e54225926859ec61a92607c0be46043ecb9fb924b39c2a3e1be",
+        file="restore-10.safetensors",
+        sha256="518752214e6f69b05e6f967ee2f6d2d1d6da9a9ae95348aa8e42f1cd43431b00",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
