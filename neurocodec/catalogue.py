@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=9,
+        id=11,
         name="ms-ssim",
-        file="ms-ssim-9.safetensors",
-        sha256="7ef15ab35902eb394134a856dccdec48c29f15c88a21ec0e100cc6489093046c",
+        file="ms-ssim-11.safetensors",
+        sha256="bbae4c4388907ac5aafa09d16e3450d4f52147617face1f5b39f966aba88f895",
         about="tuned for MS-SSIM",
     ),
     Model(
