@@ -1,4 +1,4 @@
-"""Training: it learns, it goes on where it stopped, and what it exports compresses pictures."""
+"""Training: it learns, and it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -11,32 +11,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
-from neurocodec import api, metrics, precision, weights
 from neurocodec.cli import main
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
-from neurocodec.training.export import mean_of
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import random_positions, train
-from neurocodec.training.objective import (
-    FactorizedPrior,
-    TrainingModel,
-    bits,
-    bound,
-    gaussian_pmf,
-    loss_of,
-)
-from neurocodec.training.recipe import LAMBDAS, MIX, MSE, TUNES, phase_at
+from neurocodec.training.objective import TrainingModel, loss_of
+from neurocodec.training.recipe import LAMBDAS, MSE, TUNES, phase_at
 from neurocodec.training.run import Settings, read_checkpoint
-from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
-from tests.drawing import draw
 
 TINY = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
 CPU = torch.device("cpu")
@@ -110,28 +98,6 @@ def test_metrics_and_validation_are_written(pictures: Path, tmp_path: Path) -> N
     assert all(0 < float(r["ms_ssim"]) < 1 for r in rows)
 
 
-def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) -> None:
-    train(pictures, tmp_path / "run", replace(SETTINGS, steps=40), device=CPU, config=TINY, report=quiet)
-    out = tmp_path / "mine.safetensors"
-    arguments = ["export", tmp_path / "run", "--out", out, "--pictures", pictures, "--valid", pictures]
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == 0, result.output
-    assert "fixed point" in result.stderr
-    again = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert again.exit_code == 1
-    assert "--force" in again.stderr
-    pixels = draw("shapes", 200, 250, 99)
-    data = [api.compress(pixels, q, str(out)) for q in (1, 100)]
-    quality = [metrics.psnr(api.decompress(d, str(out)).pixels, pixels) for d in data]
-    assert len(data[0]) < len(data[1])
-    assert quality[0] < quality[1]
-    loaded = weights.load(str(out), CPU)
-    positions = [loaded.position(q) for q in range(100, 10001, 50)]
-    assert positions == sorted(positions)
-    assert positions[0] == 0
-    assert positions[-1] == 2 * 4096
-
-
 @pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"], ["--beta", "0"]])
 def test_another_run_is_not_continued(pictures: Path, tmp_path: Path, arguments: list[str]) -> None:
     train(pictures, tmp_path, replace(SETTINGS, steps=1), device=CPU, config=TINY, report=quiet)
@@ -147,25 +113,6 @@ def test_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"hello")
     with pytest.raises(TrainingError, match="cannot be read"):
         load_folder(tmp_path, 192, CPU)
-
-
-def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path) -> None:
-    runs = [tmp_path / name for name in ("first", "second", "third")]
-    for steps, run in enumerate(runs, start=1):
-        train(pictures, run, replace(SETTINGS, steps=steps, seed=steps), device=CPU, config=TINY, report=quiet)
-    model, tune, steps_of = mean_of(runs)
-    assert (tune, steps_of) == ("ms-ssim", "step 1 and 2 and 3")
-    for name, value in model.state_dict().items():
-        each = torch.stack([read_checkpoint(run)["average"][name] for run in runs])
-        assert torch.allclose(value, each.mean(0), atol=1e-6), name
-    train(pictures, tmp_path / "other", replace(SETTINGS, steps=1, tune="psnr"), device=CPU, config=TINY, report=quiet)
-    with pytest.raises(TrainingError, match="no mean"):
-        mean_of([runs[0], tmp_path / "other"])
-
-
-def test_export_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no checkpoint\.pt"):
-        read_checkpoint(tmp_path)
 
 
 def test_torchrun_trains_on_several(pictures: Path, tmp_path: Path) -> None:
@@ -221,44 +168,6 @@ def test_quality_positions_cover_the_range() -> None:
     assert torch.allclose(lam, torch.tensor(LAMBDAS["psnr"]))
 
 
-def test_gaussian_pmf_sums_to_one_and_never_loses_its_gradient() -> None:
-    symbols = torch.arange(-2000.0, 2001.0)
-    for table in (0.0, 20.0, 63.0):
-        assert abs(float(gaussian_pmf(symbols, torch.full_like(symbols, table)).sum()) - 1) < 1e-3
-    v = torch.tensor([30.0], requires_grad=True)
-    torch.autograd.backward(bits(gaussian_pmf(v, torch.zeros(1))[None]).sum())  # 270 standard deviations away
-    assert v.grad is not None
-    assert float(v.grad) > 0.01
-
-
-def test_bound_only_leads_back() -> None:
-    table = torch.tensor([-5.0, -5.0, 70.0, 70.0, 10.0], requires_grad=True)
-    torch.autograd.backward(bound(table), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]))
-    assert table.grad is not None
-    assert table.grad.tolist() == [0, -1, 1, 0, 1]
-
-
-def test_factorized_prior_is_a_distribution() -> None:
-    prior = FactorizedPrior(3, 4)
-    z = torch.arange(-300.0, 301.0)[None, :, None].expand(2, -1, 4)
-    torch.testing.assert_close(prior.pmf(z, torch.tensor([0, 2])).sum(1), torch.ones(2, 4))
-
-
-def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> None:
-    believed, _ = model_tables(FactorizedPrior(3, 4))
-    counter = SymbolCounter()
-    rng = np.random.default_rng(0)
-    symbols = np.round(rng.laplace(0, 1.0, 200_000)).astype(np.int32)
-    counter.push(symbols, np.full(len(symbols), 20, np.uint8), believed)
-    before = counter.bits
-    counted = counted_tables(believed, counter.of(believed), symmetric=True)
-    counter = SymbolCounter()
-    counter.push(symbols, np.full(len(symbols), 20, np.uint8), counted)
-    assert counter.bits < before
-    np.testing.assert_array_equal(counted.row(20)[:-1], counted.row(20)[:-1][::-1])
-    assert counted.frequencies.min() >= 1
-
-
 def test_the_klt_start_is_a_transform_codec(pictures: Path) -> None:
     """Without a step of training, the finest quality already gives the picture back."""
     torch.manual_seed(0)
@@ -283,39 +192,3 @@ def test_divergence_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match="no finite gradient"):
         train(pictures, tmp_path, replace(SETTINGS, steps=200), device=CPU, config=TINY, report=quiet)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-
-
-def test_beta_weighs_the_rate_for_the_analysis_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In bfloat16, where the processor has it, differences of gradients are mostly rounding.
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
-    x, t = torch.from_numpy(draw("shapes", 192, 192))[None].float() / 255, torch.tensor([1.0])
-
-    def gradients(beta: float) -> dict[str, torch.Tensor]:
-        torch.manual_seed(3)
-        model = TrainingModel(TINY)
-        torch.manual_seed(4)
-        loss, _ = loss_of(model, x, t, MSE, 3, beta=beta)
-        torch.autograd.backward(loss)
-        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-
-    # g_a's gradient is that of the distortion, and beta times that of the rate; all others stay.
-    free, once, twice = gradients(0.0), gradients(1.0), gradients(2.0)
-    for name, gradient in once.items():
-        if name.startswith("networks.g_a"):
-            torch.testing.assert_close(twice[name] - gradient, gradient - free[name], rtol=1e-2, atol=1e-4)
-            assert not torch.equal(free[name], gradient), name
-        else:
-            torch.testing.assert_close(twice[name], gradient)
-            torch.testing.assert_close(free[name], gradient)
-
-
-@pytest.mark.parametrize("kind", ["flat", "noise"])
-def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
-    torch.manual_seed(0)
-    x = torch.from_numpy(draw(kind, 192, 192))[None].float() / 255
-    model = TrainingModel(TINY)
-    loss, parts = loss_of(model, x, torch.tensor([2.0]), MIX, 3)
-    torch.autograd.backward(loss)
-    assert torch.isfinite(loss)
-    assert 0 <= parts["1-msssim"] <= 1
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -1,0 +1,78 @@
+"""Export: from one run or several to a weights file that compresses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from neurocodec import api, metrics, weights
+from neurocodec.cli import main
+from neurocodec.errors import TrainingError
+from neurocodec.training.export import mean_of
+from neurocodec.training.loop import train
+from neurocodec.training.objective import FactorizedPrior
+from neurocodec.training.run import read_checkpoint
+from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
+from tests.drawing import draw
+from tests.test_training import CPU, SETTINGS, TINY, quiet
+
+
+def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path / "run", replace(SETTINGS, steps=40), device=CPU, config=TINY, report=quiet)
+    out = tmp_path / "mine.safetensors"
+    arguments = ["export", tmp_path / "run", "--out", out, "--pictures", pictures, "--valid", pictures]
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    assert "fixed point" in result.stderr
+    again = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert again.exit_code == 1
+    assert "--force" in again.stderr
+    pixels = draw("shapes", 200, 250, 99)
+    data = [api.compress(pixels, q, str(out)) for q in (1, 100)]
+    quality = [metrics.psnr(api.decompress(d, str(out)).pixels, pixels) for d in data]
+    assert len(data[0]) < len(data[1])
+    assert quality[0] < quality[1]
+    loaded = weights.load(str(out), CPU)
+    positions = [loaded.position(q) for q in range(100, 10001, 50)]
+    assert positions == sorted(positions)
+    assert positions[0] == 0
+    assert positions[-1] == 2 * 4096
+
+
+def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("first", "second", "third")]
+    for steps, run in enumerate(runs, start=1):
+        train(pictures, run, replace(SETTINGS, steps=steps, seed=steps), device=CPU, config=TINY, report=quiet)
+    model, tune, steps_of = mean_of(runs)
+    assert (tune, steps_of) == ("ms-ssim", "step 1 and 2 and 3")
+    for name, value in model.state_dict().items():
+        each = torch.stack([read_checkpoint(run)["average"][name] for run in runs])
+        assert torch.allclose(value, each.mean(0), atol=1e-6), name
+    train(pictures, tmp_path / "other", replace(SETTINGS, steps=1, tune="psnr"), device=CPU, config=TINY, report=quiet)
+    with pytest.raises(TrainingError, match="no mean"):
+        mean_of([runs[0], tmp_path / "other"])
+
+
+def test_export_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no checkpoint\.pt"):
+        read_checkpoint(tmp_path)
+
+
+def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> None:
+    believed, _ = model_tables(FactorizedPrior(3, 4))
+    counter = SymbolCounter()
+    rng = np.random.default_rng(0)
+    symbols = np.round(rng.laplace(0, 1.0, 200_000)).astype(np.int32)
+    counter.push(symbols, np.full(len(symbols), 20, np.uint8), believed)
+    before = counter.bits
+    counted = counted_tables(believed, counter.of(believed), symmetric=True)
+    counter = SymbolCounter()
+    counter.push(symbols, np.full(len(symbols), 20, np.uint8), counted)
+    assert counter.bits < before
+    np.testing.assert_array_equal(counted.row(20)[:-1], counted.row(20)[:-1][::-1])
+    assert counted.frequencies.min() >= 1

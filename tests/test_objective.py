@@ -1,0 +1,71 @@
+"""The loss and what it is made of: likelihoods with gradients everywhere, and beta's place in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurocodec import precision
+from neurocodec.training.objective import FactorizedPrior, TrainingModel, bits, bound, gaussian_pmf, loss_of
+from neurocodec.training.recipe import MIX, MSE
+from tests.drawing import draw
+from tests.test_training import TINY
+
+
+def test_gaussian_pmf_sums_to_one_and_never_loses_its_gradient() -> None:
+    symbols = torch.arange(-2000.0, 2001.0)
+    for table in (0.0, 20.0, 63.0):
+        assert abs(float(gaussian_pmf(symbols, torch.full_like(symbols, table)).sum()) - 1) < 1e-3
+    v = torch.tensor([30.0], requires_grad=True)
+    torch.autograd.backward(bits(gaussian_pmf(v, torch.zeros(1))[None]).sum())  # 270 standard deviations away
+    assert v.grad is not None
+    assert float(v.grad) > 0.01
+
+
+def test_bound_only_leads_back() -> None:
+    table = torch.tensor([-5.0, -5.0, 70.0, 70.0, 10.0], requires_grad=True)
+    torch.autograd.backward(bound(table), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]))
+    assert table.grad is not None
+    assert table.grad.tolist() == [0, -1, 1, 0, 1]
+
+
+def test_factorized_prior_is_a_distribution() -> None:
+    prior = FactorizedPrior(3, 4)
+    z = torch.arange(-300.0, 301.0)[None, :, None].expand(2, -1, 4)
+    torch.testing.assert_close(prior.pmf(z, torch.tensor([0, 2])).sum(1), torch.ones(2, 4))
+
+
+def test_beta_weighs_the_rate_for_the_analysis_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In bfloat16, where the processor has it, differences of gradients are mostly rounding.
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    x, t = torch.from_numpy(draw("shapes", 192, 192))[None].float() / 255, torch.tensor([1.0])
+
+    def gradients(beta: float) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        model = TrainingModel(TINY)
+        torch.manual_seed(4)
+        loss, _ = loss_of(model, x, t, MSE, 3, beta=beta)
+        torch.autograd.backward(loss)
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    # g_a's gradient is that of the distortion, and beta times that of the rate; all others stay.
+    free, once, twice = gradients(0.0), gradients(1.0), gradients(2.0)
+    for name, gradient in once.items():
+        if name.startswith("networks.g_a"):
+            torch.testing.assert_close(twice[name] - gradient, gradient - free[name], rtol=1e-2, atol=1e-4)
+            assert not torch.equal(free[name], gradient), name
+        else:
+            torch.testing.assert_close(twice[name], gradient)
+            torch.testing.assert_close(free[name], gradient)
+
+
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
+    torch.manual_seed(0)
+    x = torch.from_numpy(draw(kind, 192, 192))[None].float() / 255
+    model = TrainingModel(TINY)
+    loss, parts = loss_of(model, x, torch.tensor([2.0]), MIX, 3)
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss)
+    assert 0 <= parts["1-msssim"] <= 1
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
