@@ -20,12 +20,11 @@ from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import POSITION_BITS, to_integers
 from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
-from neurocodec.networks import Config
 from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.recipe import TUNES
-from neurocodec.training.run import read_checkpoint
+from neurocodec.training.run import averaged, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
 
 CPU = torch.device("cpu")
@@ -80,7 +79,8 @@ def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
     (Wortsman et al. 2022, "Model soups"). Raises TrainingError for runs of different configs or tunes.
     """
     first = read_checkpoint(runs[0])
-    tune, mean, steps = first["settings"]["tune"], first["average"], [str(first["step"])]
+    model, tune, steps = averaged(first), first["settings"]["tune"], [str(first["step"])]
+    mean = model.state_dict()  # its tensors are the model's own
     for count, run in enumerate(runs[1:], start=2):
         state = read_checkpoint(run)
         if (state["config"], state["settings"]["tune"]) != (first["config"], tune):
@@ -88,8 +88,6 @@ def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
         for name, value in state["average"].items():
             mean[name].lerp_(value, 1 / count)
         steps.append(str(state["step"]))
-    model = TrainingModel(Config.of(first["config"]))
-    model.load_state_dict(mean)
     model.eval().requires_grad_(False)
     return model, tune, "step " + " and ".join(steps)
 

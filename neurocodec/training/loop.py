@@ -25,7 +25,7 @@ from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.recipe import TUNES
-from neurocodec.training.run import Run, Settings, read_checkpoint
+from neurocodec.training.run import Run, Settings, averaged, read_checkpoint
 from neurocodec.training.thaw import thaw
 
 CLIP_NORM = 1.0
@@ -92,8 +92,7 @@ def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, A
         origin = {"weights": start.name}
     else:
         state = read_checkpoint(start)
-        before = TrainingModel(Config.of(state["config"]))
-        before.load_state_dict(state["average"])
+        before = averaged(state)
         origin = {"settings": state["settings"], "step": state["step"], "origin": state.get("origin")}
     config = model.networks.config
     if before.networks.config != config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,7 +129,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     return state
 
 
-def describe(folder: Path) -> str:
-    """What a run did, as JSON, for a model card."""
-    state = read_checkpoint(folder)
-    return json.dumps({"step": state["step"], "settings": state["settings"], "origin": state.get("origin")}, indent=2)
+def averaged(state: dict[str, Any]) -> TrainingModel:
+    """The model that a checkpoint's averaged weights are."""
+    model = TrainingModel(Config.of(state["config"]))
+    model.load_state_dict(state["average"])
+    return model
