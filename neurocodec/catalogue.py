@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=11,
+        id=12,
         name="ms-ssim",
-        file="ms-ssim-11.safetensors",
-        sha256="bbae4c4388907ac5aafa09d16e3450d4f52147617face1f5b39f966aba88f895",
+        file="ms-ssim-12.safetensors",
+        sha256="a02a973ad72df630aaa75a6f5627ec1663be8996241fe2c6ffcedb50cf137f12",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=10,
+        id=13,
         name="psnr",
-        file="psnr-10.safetensors",
-        sha256="6aee2b89bab8141a9bde1583ce6d5ff84c1768cf2023c5f2e47a35333ff680b0",
+        file="psnr-13.safetensors",
+        sha256="4327add545bc560c947dfd4d9c189e015d0da574bc441e04e2a03091bdbe1f93",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-10.safetensors",
-        sha256="518752214e6f69b05e6f967ee2f6d2d1d6da9a9ae95348aa8e42f1cd43431b00",
+        file="restore-13.safetensors",
+        sha256="4064fd3eed576868ee821dfe617e7aadb93bc45b4a32cd2ea76daf970172bd51",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),

@@ -34,7 +34,7 @@ WINDOW, HALO = 12, 3
 RATE = 0.01  # Adam's step, in quantization steps
 HOT, COLD = 0.35, 0.1  # temperatures of the relaxed rounding, first and last
 SHORT = 60  # steps: shorter runs start colder, for they have no time to cool
-EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 140, 200, 300)  # of effort 0 to 9
+EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 150, 300, 1000)  # of effort 0 to 9
 CHECKS = 5  # times that really rounded latents are evaluated on the way; the best ones are kept
 
 
