@@ -27,7 +27,7 @@ ZOO = {f"{a}-{m}": partial(ZooModel, a, m) for a in ARCHITECTURES for m in METRI
 def names() -> list[str]:
     """The names of a run that chooses none. Ours first, one for every model that is shipped.
 
-    Refinement takes seconds a picture and has to be asked for: NAME-effort-1 to NAME-effort-9.
+    Refinement takes seconds to minutes a picture and has to be asked for: NAME-effort-1 to NAME-effort-9.
     """
     return [*(f"{OURS}{m.name}" for m in catalogue.MODELS), *FORMATS, *ZOO]
 

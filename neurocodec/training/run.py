@@ -21,7 +21,7 @@ from neurocodec.training.validation import validate, validate_restoration
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose; stored in the checkpoint, and only the number of steps may change."""
+    """What the user chose; stored in the checkpoint. Tune, seed, optimizer and beta may not change in a run."""
 
     tune: str = "ms-ssim"
     steps: int = 20_000
