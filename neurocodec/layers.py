@@ -99,9 +99,18 @@ class Block(nn.Module):
             x = x + self.look(x)
             x = x + self.mix(x)
         else:
-            x = self.look(x).add_(x)  # in place: fresh memory costs as much as the addition
-            x = self.mix(x).add_(x)
+            # In place, for fresh memory costs as much as the addition. Under autocast the branches are in
+            # bfloat16, but their sum is not, here as in training.
+            x = self.look(x).to(x.dtype).add_(x)
+            x = self.mix(x).to(x.dtype).add_(x)
         return x
+
+
+def in_full(layer: Pointwise, x: Tensor) -> Tensor:
+    """layer(x) in the precision of its weights, where autocast would round x to the 8 bits of bfloat16."""
+    with torch.autocast(x.device.type, enabled=False):
+        full: Tensor = layer(x.to(layer.weight.dtype))
+        return full
 
 
 def space_to_depth(x: Tensor, r: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from neurocodec.entropy import Decoder, Encoder, Tables
 from neurocodec.fixedpoint import ACTIVATION_BITS, MEAN_BITS, ONE, POSITION_BITS
 from neurocodec.networks import STRIDE, Networks
+from neurocodec.precision import autocast
 from neurocodec.predictor import Predictor, halves_of, heads_of
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
@@ -142,7 +143,9 @@ class Codec:
             return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float() / 255
 
         def network(x: Tensor) -> Tensor:
-            y: Tensor = self.networks.g_a(x, t)
+            # An encoder may round as it likes, and this is how g_a was trained. g_s is not: decoders agree on pixels.
+            with autocast(self.device):
+                y: Tensor = self.networks.g_a(x, t)
             return y
 
         bounds = (-(-pixels.shape[0] // STRIDE), -(-pixels.shape[1] // STRIDE))
@@ -153,7 +156,8 @@ class Codec:
         t = self.t(position).float()
 
         def network(y: Tensor) -> Tensor:
-            z: Tensor = self.networks.h_a(y, t)
+            with autocast(self.device):
+                z: Tensor = self.networks.h_a(y, t)
             return z
 
         bounds = (y.shape[1] // 4, y.shape[2] // 4)

@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, space_to_depth
+from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth
 from neurocodec.limits import GRID
 from neurocodec.prior import Context, HyperSynthesis, QualityTable
 
@@ -64,11 +63,10 @@ class Analysis(nn.Module):
         self.log_gain = QualityTable(c.anchors, c.latents)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        x = self.enter(space_to_depth(x - 0.5, 8)) * self.quality_8(t).exp()
-        x = self.down(space_to_depth(self.blocks_8(x), 2)) * self.quality_16(t).exp()
-        x = self.blocks_16(x)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot hold y to half a step
-            y: Tensor = self.leave(x.to(self.leave.weight.dtype)) * self.log_gain(t).exp()
+        # Between resolutions there is no residual branch around a layer: what bfloat16 rounds away there is lost.
+        x = in_full(self.enter, space_to_depth(x - 0.5, 8)) * self.quality_8(t).exp()
+        x = in_full(self.down, space_to_depth(self.blocks_8(x), 2)) * self.quality_16(t).exp()
+        y: Tensor = in_full(self.leave, self.blocks_16(x)) * self.log_gain(t).exp()
         return y
 
 
@@ -89,9 +87,7 @@ class Synthesis(nn.Module):
     def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:
         x = self.enter(y_hat * self.log_inverse_gain(t).exp()) * self.quality_16(t).exp()
         x = depth_to_space(self.up(self.blocks_16(x)), 2) * self.quality_8(t).exp()
-        x = self.blocks_8(x)
-        with torch.autocast(x.device.type, enabled=False):  # 8 bits of mantissa are visible
-            return depth_to_space(self.leave(x.to(self.leave.weight.dtype)), 8) + 0.5
+        return depth_to_space(in_full(self.leave, self.blocks_8(x)), 8) + 0.5
 
 
 class HyperAnalysis(nn.Module):
@@ -109,12 +105,9 @@ class HyperAnalysis(nn.Module):
         self.leave = Pointwise(n, c.hyper_latents)
 
     def forward(self, y: Tensor, t: Tensor) -> Tensor:
-        x = self.block_16(self.enter(y) + self.quality(t))
+        x = self.block_16(in_full(self.enter, y) + self.quality(t))
         x = self.look_32(self.down_32(space_to_depth(x, 2)))
-        x = self.down_64(space_to_depth(x, 2))
-        with torch.autocast(x.device.type, enabled=False):
-            z: Tensor = self.leave(x.to(self.leave.weight.dtype))
-        return z
+        return in_full(self.leave, self.down_64(space_to_depth(x, 2)))
 
 
 class Networks(nn.Module):

@@ -1,4 +1,4 @@
-"""Where networks may compute in bfloat16: in training and refinement, on processors that are faster in it."""
+"""Where networks may compute in bfloat16: in training, refinement and analysis, on processors that are faster in it."""
 
 from __future__ import annotations
 

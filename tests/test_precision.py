@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurocodec import precision
+from neurocodec import precision, weights
+from tests.drawing import draw
 
 CPU = torch.device("cpu")
+POSITION = 9 << 11  # a middling quality
 
 
 def test_it_follows_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +26,21 @@ def test_it_follows_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_torch_that_does_not_tell_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert not precision.has_bfloat16(CPU)
+
+
+@pytest.mark.skipif(not precision.has_bfloat16(CPU), reason="this processor computes in float32 only")
+@pytest.mark.parametrize("model", ["ms-ssim", "psnr"])
+def test_only_the_encoder_rounds_and_by_little(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = weights.load(model, CPU).codec
+    pixels = torch.from_numpy(draw("shapes", 256, 320, seed=4))
+    with torch.inference_mode():
+        rounded = codec.analyse(pixels, POSITION)
+        z_rounded = codec.hyper_analyse(rounded, POSITION)
+        shown = codec.synthesise(rounded, 256, 320, POSITION)
+        monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+        full = codec.analyse(pixels, POSITION)
+        assert not torch.equal(full, rounded)
+        # Quantization adds 1/12 of variance, whatever the latents are.
+        assert (full - rounded).square().mean() < 1e-3 / 12
+        assert (codec.hyper_analyse(rounded, POSITION) - z_rounded).square().mean() < 1e-2 / 12
+        assert torch.equal(codec.synthesise(rounded, 256, 320, POSITION), shown)
