@@ -85,8 +85,9 @@ class Synthesis(nn.Module):
         self.leave = Pointwise(c.width_8, 192)
 
     def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:
-        x = self.enter(y_hat * self.log_inverse_gain(t).exp()) * self.quality_16(t).exp()
-        x = depth_to_space(self.up(self.blocks_16(x)), 2) * self.quality_8(t).exp()
+        # As in g_a: between resolutions, in full.
+        x = in_full(self.enter, y_hat * self.log_inverse_gain(t).exp()) * self.quality_16(t).exp()
+        x = depth_to_space(in_full(self.up, self.blocks_16(x)), 2) * self.quality_8(t).exp()
         return depth_to_space(in_full(self.leave, self.blocks_8(x)), 8) + 0.5
 
 
