@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=12,
+        id=14,
         name="ms-ssim",
-        file="ms-ssim-12.safetensors",
-        sha256="a02a973ad72df630aaa75a6f5627ec1663be8996241fe2c6ffcedb50cf137f12",
+        file="ms-ssim-14.safetensors",
+        sha256="f70cb8018d0a40b92a17770a1e51a93df9e6b7881286253e4f400cb99437b58c",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=13,
+        id=15,
         name="psnr",
-        file="psnr-13.safetensors",
-        sha256="4327add545bc560c947dfd4d9c189e015d0da574bc441e04e2a03091bdbe1f93",
+        file="psnr-15.safetensors",
+        sha256="626c8a1ba0ce0edc08ac5cea4a45ec199463febdefe8237b609d37124974e232",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-13.safetensors",
-        sha256="4064fd3eed576868ee821dfe617e7aadb93bc45b4a32cd2ea76daf970172bd51",
+        file="restore-15.safetensors",
+        sha256="082550338a3273400d5973c640475d8d0fb58a87cfb5e8977180498b2b80e68a",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
