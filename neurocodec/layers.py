@@ -107,7 +107,8 @@ class Block(nn.Module):
 
 
 def in_full(layer: Pointwise, x: Tensor) -> Tensor:
-    """layer(x) in the precision of its weights, where autocast would round x to the 8 bits of bfloat16."""
+    """layer(x), of a layer without activation, in the precision of its weights, where autocast would round x to
+    the 8 bits of bfloat16."""
     with torch.autocast(x.device.type, enabled=False):
         # Not as a convolution: that one splits long sums by the number of threads.
         return F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)

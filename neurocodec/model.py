@@ -143,7 +143,7 @@ class Codec:
             return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float() / 255
 
         def network(x: Tensor) -> Tensor:
-            # An encoder may round as it likes, and this is how g_a was trained. g_s is not: decoders agree on pixels.
+            # An encoder may round as it likes, and so g_a was trained. Not so g_s: decoders are to agree on pixels.
             with autocast(self.device):
                 y: Tensor = self.networks.g_a(x, t)
             return y
