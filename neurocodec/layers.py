@@ -59,34 +59,34 @@ class Pointwise(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A 3x3 convolution of each channel with itself, zero padding, (B, H, W, C) -> (B, H, W, C)."""
+    """A k x k convolution of each channel with itself, zero padding, (B, H, W, C) -> (B, H, W, C). k is odd."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
-        weight = drawn((channels, 1, 3, 3), 0.1)
-        weight[:, :, 1, 1] += 0.7
+        weight = drawn((channels, 1, kernel, kernel), 0.3 / kernel)
+        weight[:, :, kernel // 2, kernel // 2] += 0.7
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         # The permuted view is what torch calls channels_last: no copy in, none out.
         x = x.permute(0, 3, 1, 2)
-        x = F.conv2d(x, self.weight, self.bias, padding=1, groups=x.shape[1])
+        x = F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[2] // 2, groups=x.shape[1])
         return x.permute(0, 2, 3, 1)
 
 
 class Block(nn.Module):
     """Two residual branches: one looks at the neighbours, one mixes the channels.
 
-    x ──┬── pw, lrelu ── dw3x3 ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
-        └───────────────────────────────┘   └─────────────────────────────────────┘
+    x ──┬── pw, lrelu ── dw kxk ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
+        └────────────────────────────────┘   └─────────────────────────────────────┘
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
         self.look = nn.Sequential(
             Pointwise(channels, channels, activation=True),
-            Depthwise(channels),
+            Depthwise(channels, kernel),
             Pointwise(channels, channels, gain=0.1),  # near zero: a new block starts as identity
         )
         self.mix = nn.Sequential(

@@ -54,9 +54,9 @@ class Codec:
         self.heads = heads_of(networks)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
         self.device = next(networks.g_a.parameters()).device
-        # Receptive fields in pixels (8 or 16 for each 3x3), in units of 64, rounded up.
-        self.g_a_halo = -(-(8 * c.analysis_blocks[0] + 16 * c.analysis_blocks[1]) // STRIDE)
-        self.g_s_halo = -(-(8 * c.synthesis_blocks[0] + 16 * c.synthesis_blocks[1]) // STRIDE)
+        # Receptive fields, in units of 64 pixels, rounded up.
+        self.g_a_halo = -(-c.reach(c.analysis_blocks) // STRIDE)
+        self.g_s_halo = -(-c.reach(c.synthesis_blocks) // STRIDE)
         self.h_a_halo = 1
 
     @torch.inference_mode()

@@ -20,6 +20,8 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest 
 WINDOW, SIGMA = 11, 1.5  # pixels
 C1, C2 = 0.01**2, 0.03**2
 STRIP = 256  # rows
+_gaussian = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
+TAPS: list[float] = (_gaussian / _gaussian.sum()).tolist()  # of the window; in float32, as pytorch-msssim's
 FLOOR = 1e-6  # of a scale, which may be negative; pytorch-msssim's 0 has no finite gradient under a power
 SMALLEST = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # pixels: the coarsest scale holds one window
 
@@ -144,9 +146,18 @@ def spread(gradient: Tensor) -> Tensor:
 
 def windowed(v: Tensor, border: int = 0) -> Tensor:
     """The window over each channel of v, which has a border of so many zeros on every side."""
-    distance = torch.arange(WINDOW, device=v.device) - WINDOW // 2
-    window = torch.exp(-(distance**2) / (2 * SIGMA**2))
+    if torch.compiler.is_compiling():  # for a GPU: it makes one pass of a sum, and does not round as TF32
+        return shifted(shifted(F.pad(v, (border,) * 4), 3), 2)
     channels = v.shape[1]
-    kernel = (window / window.sum()).expand(channels, 1, 1, WINDOW)
+    kernel = torch.tensor(TAPS, device=v.device).expand(channels, 1, 1, WINDOW)
     along_width = F.conv2d(v, kernel, padding=(0, border), groups=channels)
     return F.conv2d(along_width, kernel.transpose(2, 3), padding=(border, 0), groups=channels)
+
+
+def shifted(v: Tensor, axis: int) -> Tensor:
+    """The window along one axis, as a sum of shifts."""
+    length = v.shape[axis] - (WINDOW - 1)
+    total = v.narrow(axis, 0, length) * TAPS[0]
+    for i in range(1, WINDOW):
+        total = total + v.narrow(axis, i, length) * TAPS[i]
+    return total

@@ -37,15 +37,20 @@ class Config:
     hyper_width: int = 128  # channels of h_a and h_s
     hyper_latents: int = 96  # channels of z, at 1/64
     context_width: int = 192
-    analysis_blocks: tuple[int, int] = (3, 3)  # at 1/8, at 1/16
-    synthesis_blocks: tuple[int, int] = (3, 2)  # at 1/8, at 1/16
+    analysis_blocks: tuple[int, int] = (4, 3)  # at 1/8, at 1/16
+    synthesis_blocks: tuple[int, int] = (4, 2)  # at 1/8, at 1/16
     anchors: int = 8  # trained qualities
+    kernels: tuple[int, int] = (3, 5)  # sides of the depthwise convolutions of g_a and g_s, at 1/8, at 1/16
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Config:
-        """A config of its fields as JSON or a checkpoint hold them (pairs may be lists)."""
+        """A config of its fields as JSON or a checkpoint hold them (pairs may be lists; older ones have no kernels)."""
         pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return cls(**pairs)
+        return cls(**{"kernels": (3, 3)} | pairs)
+
+    def reach(self, blocks: tuple[int, int]) -> int:
+        """How far a transform with so many blocks at 1/8 and at 1/16 looks beyond a pixel, in pixels."""
+        return sum(n * stride * (k // 2) for n, stride, k in zip(blocks, (8, 16), self.kernels, strict=True))
 
 
 class Analysis(nn.Module):
@@ -55,10 +60,10 @@ class Analysis(nn.Module):
         super().__init__()
         self.enter = Pointwise(192, c.width_8)
         self.quality_8 = QualityTable(c.anchors, c.width_8)
-        self.blocks_8 = nn.Sequential(*[Block(c.width_8) for _ in range(c.analysis_blocks[0])])
+        self.blocks_8 = nn.Sequential(*[Block(c.width_8, c.kernels[0]) for _ in range(c.analysis_blocks[0])])
         self.down = Pointwise(4 * c.width_8, c.width_16)
         self.quality_16 = QualityTable(c.anchors, c.width_16)
-        self.blocks_16 = nn.Sequential(*[Block(c.width_16) for _ in range(c.analysis_blocks[1])])
+        self.blocks_16 = nn.Sequential(*[Block(c.width_16, c.kernels[1]) for _ in range(c.analysis_blocks[1])])
         self.leave = Pointwise(c.width_16, c.latents)
         self.log_gain = QualityTable(c.anchors, c.latents)
 
@@ -78,10 +83,10 @@ class Synthesis(nn.Module):
         self.log_inverse_gain = QualityTable(c.anchors, c.latents)
         self.enter = Pointwise(c.latents, c.width_16)
         self.quality_16 = QualityTable(c.anchors, c.width_16)
-        self.blocks_16 = nn.Sequential(*[Block(c.width_16) for _ in range(c.synthesis_blocks[1])])
+        self.blocks_16 = nn.Sequential(*[Block(c.width_16, c.kernels[1]) for _ in range(c.synthesis_blocks[1])])
         self.up = Pointwise(c.width_16, 4 * c.width_8)
         self.quality_8 = QualityTable(c.anchors, c.width_8)
-        self.blocks_8 = nn.Sequential(*[Block(c.width_8) for _ in range(c.synthesis_blocks[0])])
+        self.blocks_8 = nn.Sequential(*[Block(c.width_8, c.kernels[0]) for _ in range(c.synthesis_blocks[0])])
         self.leave = Pointwise(c.width_8, 192)
 
     def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neurocodec.fixedpoint import LIMIT, ONE, half_of
 from neurocodec.networks import Networks
-from neurocodec.prior import Halves
+from neurocodec.prior import Halves, mask_1
 from neurocodec.windows import Area, of, sweep
 
 HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
@@ -72,8 +72,7 @@ class Predictor:
 
     def features_2(self, psi: Tensor, y_hat: Tensor) -> Tensor:
         """Features of step 2, given the elements of step 1."""
-        first = halves_of(y_hat.shape[1], y_hat.shape[2], y_hat.shape[3], y_hat.device).mask_1(y_hat)
-        y_hat_1 = torch.where(first, y_hat, 0).double().clamp_(-LIMIT, LIMIT)
+        y_hat_1 = torch.where(mask_1(y_hat), y_hat, 0).double().clamp_(-LIMIT, LIMIT)
         features: Tensor = self.networks.context.features_2(psi.double(), y_hat_1)
         return features.float()
 

@@ -25,7 +25,7 @@ from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
-from neurocodec.prior import TABLES, Context, Halves, HyperSynthesis
+from neurocodec.prior import TABLES, Context, HyperSynthesis, mask_1
 from neurocodec.windows import Area, Report, grow, part_of, silent, tiles, window, within
 
 # In units of 64 pixels: what is refined at a time, and what is looked at around it. A window at the edge of a
@@ -133,8 +133,7 @@ class Window:
         self.multiplier = model.multiplier(position)
         c = model.codec
         self.z_costs = costs(c.z_tables, c.z_table_numbers(position)).to(c.device)
-        halves = Halves(around.y.shape[1], around.y.shape[2], around.y.shape[3], c.device)
-        self.first = halves.mask_1(around.y)
+        self.first = mask_1(around.y)
 
     def refine(self, steps: int, report: Report) -> Latents:
         """The best latents of the window that were seen, really rounded."""

@@ -17,7 +17,7 @@ from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import train
 from neurocodec.training.objective import FactorizedPrior, TrainingModel
-from neurocodec.training.optimizers import make_optimizers
+from neurocodec.training.optimizers import cholesky_qr, make_optimizers
 from neurocodec.training.run import read_checkpoint
 from neurocodec.training.tables import model_tables
 from neurocodec.training.thaw import fit_z_prior
@@ -50,9 +50,36 @@ def test_a_grown_model_computes_what_it_did_before(pictures: Path) -> None:
     assert after < before
 
 
-def test_only_two_widths_grow_and_together(pictures: Path) -> None:
+def test_new_blocks_and_larger_kernels_change_nothing(pictures: Path) -> None:
+    torch.manual_seed(0)
+    sample = random_batch(load_folder(pictures, 192, CPU), 4, 192, torch.Generator().manual_seed(0))
+    config = replace(TINY, kernels=(3, 3))
+    small = TrainingModel(config)
+    klt_init(small.networks, sample)
+    deep = replace(config, analysis_blocks=(2, 1), synthesis_blocks=(1, 2), kernels=(3, 5))
+    wide = replace(deep, width_16=TINY.width_16 + 8, latents=TINY.latents + 8)
+    t = torch.tensor([0.0, 0.5, 1.2, 2.0])
+    with torch.no_grad():
+        large = grow(small.eval(), deep, sample).eval()
+        for before, after in zip(small(sample, t), large(sample, t), strict=True):
+            assert torch.allclose(before, after, rtol=1e-4, atol=1e-5)
+        # All at once: as deep, and the new channels pay at the highest quality.
+        top = torch.full((4,), TINY.anchors - 1.0)
+        both = grow(small, wide, sample).eval()
+        assert both.networks.config == wide
+        errors = [(model(sample, top)[0] - sample).square().mean() for model in (small, both)]
+    assert errors[1] < errors[0]
+
+
+def test_nothing_else_grows_and_widths_together(pictures: Path) -> None:
     sample = torch.rand(1, 64, 64, 3)
-    for wrong in (TINY, replace(TINY, latents=40), replace(TINY, latents=33, width_16=33), replace(TINY, width_8=30)):
+    for wrong in (
+        replace(TINY, latents=40),
+        replace(TINY, latents=33, width_16=33),
+        replace(TINY, width_8=30),
+        replace(TINY, kernels=(3, 3)),
+        replace(TINY, synthesis_blocks=(0, 1)),
+    ):
         with pytest.raises(TrainingError, match="cannot grow"):
             grow(TrainingModel(TINY), wrong, sample)
 
@@ -139,3 +166,16 @@ def test_soap_turns_a_stretched_valley_round() -> None:
                 optimizer.step()
         lost[name] = loss.item()
     assert lost["soap"] < 0.5 * lost["adamw"]
+
+
+def test_the_basis_that_a_gpu_finds_is_householders() -> None:
+    torch.manual_seed(0)
+    columns = torch.randn(4, 40, 40)
+    columns[1] = torch.diag(torch.logspace(0, -9, 40)) @ columns[1]
+    columns[2, :, 3] = 0
+    columns[3, 0, 0] = torch.inf
+    basis, sound = cholesky_qr(columns)
+    assert sound.tolist() == [True, True, False, False]
+    expected = torch.linalg.qr(columns[:2])[0]
+    turned = (basis[:2] * expected).sum(1, keepdim=True).sign()  # a column may have either sign
+    torch.testing.assert_close(basis[:2] * turned, expected, atol=1e-4, rtol=0)

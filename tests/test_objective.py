@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from neurocodec import precision
+from neurocodec.objective import Objective
+from neurocodec.prior import Halves, mask_1
 from neurocodec.training.objective import FactorizedPrior, TrainingModel, bits, bound, gaussian_pmf, loss_of
 from neurocodec.training.recipe import MIX, MSE
 from tests.drawing import draw
@@ -69,3 +74,34 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     assert torch.isfinite(loss)
     assert 0 <= parts["1-msssim"] <= 1
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.filterwarnings("ignore")  # those within the compiler
+def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU runs (``training.compiled``), but for the last stage of the compiler."""
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.stack([draw("shapes", 192, 192), draw("noise", 192, 192)])).float() / 255
+    t = torch.tensor([0.3, 2.0])
+    model = TrainingModel(TINY)
+    whole, distortion_of = (
+        torch.compile(v, backend="aot_eager", fullgraph=True) for v in (model, Objective.distortion)
+    )
+
+    def found(model: Any, distortion_of: Any) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        loss, _ = loss_of(model, x, t, MIX, 3, distortion_of=distortion_of)
+        gradients = torch.autograd.grad(loss, list(parameters))
+        return {"loss": loss.detach()} | dict(zip(names, gradients, strict=True))
+
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    plain, compiled = found(model, Objective.distortion), found(whole, distortion_of)
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4 * float(value.abs().max()))
+
+
+def test_the_mask_of_step_1_is_what_step_1_codes() -> None:
+    for height, width, channels in ((4, 8, 6), (5, 7, 2)):
+        y = torch.arange(height * width * channels).view(1, height, width, channels)
+        halves = Halves(height, width, channels, y.device)
+        assert sorted(y[0][mask_1(y)].tolist()) == sorted(halves.take(1, y).flatten().tolist())

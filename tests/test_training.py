@@ -50,6 +50,30 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(pictures: Path, tmp_path
         assert torch.equal(parameters(tmp_path / "whole", which), parameters(tmp_path / "parts", which))
 
 
+def test_a_run_as_long_as_a_time(pictures: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=10**6, minutes=0.05, tune="psnr", rate=1e-3)
+    began = time.monotonic()
+    train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
+    assert 3 <= time.monotonic() - began < 60
+    state = read_checkpoint(tmp_path)
+    assert state["seconds"] >= 3
+    # The rate has fallen to its end, however many steps there were.
+    last = (tmp_path / "metrics.csv").read_text().splitlines()[-1].split(",")
+    assert float(last[2]) < 1e-3 / 2
+    # The time is that of the whole run: none is left, and twice as much is twice as many steps, or nearly.
+    train(pictures, tmp_path, settings, device=CPU, report=quiet)
+    assert read_checkpoint(tmp_path)["step"] == state["step"]
+    train(pictures, tmp_path, replace(settings, minutes=0.1), device=CPU, report=quiet)
+    assert read_checkpoint(tmp_path)["step"] > state["step"]
+    assert read_checkpoint(tmp_path)["seconds"] >= 6
+
+
+def test_several_processes_need_steps(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(TrainingError, match="--minutes is for one process"):
+        train(pictures, tmp_path, replace(SETTINGS, minutes=1.0), device=CPU, config=TINY, report=quiet)
+
+
 def stop_after(pictures: Path, out: Path, steps: int, settings: Settings) -> None:
     """Train, and send ourselves SIGINT while the given step runs."""
     seen = 0
@@ -78,7 +102,7 @@ def test_it_learns(pictures: Path, tmp_path: Path, optimizer: str) -> None:
         model = TrainingModel(TINY)
         model.load_state_dict(read_checkpoint(run)["model"])
         with torch.no_grad():
-            return loss_of(model.eval(), x, t, MSE, 3)[1]["loss"]
+            return float(loss_of(model.eval(), x, t, MSE, 3)[1]["loss"])
 
     train(pictures, tmp_path / "run", replace(settings, steps=1), device=CPU, config=TINY, report=quiet)
     before = loss(tmp_path / "run")

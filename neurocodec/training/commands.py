@@ -27,6 +27,9 @@ from neurocodec.options import force_option
     help="A weights file, or a run's folder, that a new run starts from; of any tune.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the whole run in time, instead of steps."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
 @click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)

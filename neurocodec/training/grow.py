@@ -1,9 +1,10 @@
-"""Widen a trained model without losing what it knows: more channels at 1/16, and of y.
+"""Grow a trained model without losing what it knows: deeper, with larger kernels, or wider at 1/16 and in y.
 
-Old channels keep their weights and nothing of the new ones reaches them at first, so the model still
-computes what it did. The new channels start as a linear transform codec of what the old model gets
-wrong at its highest quality: a reduced-rank regression of those errors on the features at 1/8,
-quantized with the step that lambda asks for. Widening after Net2Net (Chen, Goodfellow, Shlens 2016).
+New blocks add nothing at first, and a larger kernel is the old one within zeros. Where it becomes wider, the old
+channels keep their weights and nothing of the new ones reaches them at first, so the model still computes what it
+did. The new channels start as a linear transform codec of what the old model gets wrong at its highest quality: a
+reduced-rank regression of those errors on the features at 1/8, quantized with the step that lambda asks for. Growing
+after Net2Net (Chen, Goodfellow, Shlens 2016).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neurocodec.errors import TrainingError
@@ -19,6 +21,7 @@ from neurocodec.networks import Config, Networks, Synthesis
 from neurocodec.training.init import first_steps
 from neurocodec.training.objective import TrainingModel
 
+LAST_OF_BRANCH = ("look.2.weight", "mix.1.weight")
 RIDGE = 1e-3  # of the regression, in mean variances of a feature
 PIXEL_NOISE = 1e-3  # variance: how far a decoder's new features may miss their direction to stay likely
 QUIET = -1.25  # raw table number of a new latent: 16 - 8 * 1.25 is a standard deviation of 0.22
@@ -44,14 +47,49 @@ def grow(model: TrainingModel, config: Config, pictures: Tensor) -> TrainingMode
     """A model of this config that computes what `model` does.
 
     pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. Raises
-    TrainingError when the configs differ in more than width_16 and latents, grown by the same even number.
+    TrainingError when the configs differ in more than blocks, kernels, and width_16 and latents, grown by
+    the same even number.
     """
     old = model.networks.config
     new = config.latents - old.latents
-    if config != replace(old, width_16=old.width_16 + new, latents=old.latents + new) or new <= 0 or new % 2:
+    deep = replace(
+        old, analysis_blocks=config.analysis_blocks, synthesis_blocks=config.synthesis_blocks, kernels=config.kernels
+    )
+    sizes = zip(_depths(old), _depths(config), strict=True)
+    possible = new >= 0 and new % 2 == 0 and all(before <= after for before, after in sizes)
+    if not possible or config != replace(deep, width_16=old.width_16 + new, latents=old.latents + new):
         raise TrainingError(
-            f"a model of {old} cannot grow to {config}: only width_16 and latents may, by the same even number."
+            f"a model of {old} cannot grow to {config}: only blocks, kernels, and width_16 and latents may, "
+            "these by the same even number."
         )
+    if deep != old:
+        model = deepen(model, deep)
+    return widen(model, config, pictures) if new else model
+
+
+def _depths(config: Config) -> tuple[int, ...]:
+    return (*config.analysis_blocks, *config.synthesis_blocks, *config.kernels)
+
+
+def deepen(model: TrainingModel, config: Config) -> TrainingModel:
+    """A model with more blocks, behind the old ones, and larger kernels, that computes the same."""
+    grown = TrainingModel(config)
+    before = model.state_dict()
+    for name, parameter in grown.state_dict().items():
+        if name not in before:
+            if name.endswith(LAST_OF_BRANCH):
+                parameter.zero_()
+        elif before[name].shape == parameter.shape:
+            parameter.copy_(before[name])
+        else:  # a kernel, (C, 1, k, k)
+            border = (parameter.shape[2] - before[name].shape[2]) // 2
+            parameter.copy_(F.pad(before[name], (border, border, border, border)))
+    return grown
+
+
+def widen(model: TrainingModel, config: Config, pictures: Tensor) -> TrainingModel:
+    """A model with more channels at 1/16 and of y, that computes the same at first."""
+    old = model.networks.config
     grown = TrainingModel(config)
     before = model.state_dict()
     for name, parameter in grown.state_dict().items():
@@ -121,7 +159,7 @@ def start_new_channels(grown: Networks, before: Networks, pictures: Tensor) -> N
     grown.g_s.log_inverse_gain.table[:, latents] = steps.log()
     parameters = dict(grown.named_parameters())
     for name, parameter in parameters.items():
-        if "blocks_16" in name and name.endswith(("look.2.weight", "mix.1.weight")):
+        if "blocks_16" in name and name.endswith(LAST_OF_BRANCH):
             parameter[channels] = 0  # the branches of a block add nothing to the new channels yet
     for head in ("context.head_1.1", "context.head_2.0"):
         parameters[f"{head}.weight"][torch.cat([latents, latents + config.latents])] = 0

@@ -19,6 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
+from neurocodec.objective import Objective
+from neurocodec.training.compiled import compiled
 from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
@@ -43,13 +45,15 @@ def train(
     report: Callable[[str], None] = print,
     start: Path | None = None,
 ) -> Path:
-    """Train until settings.steps, going on from `out` when a checkpoint is there.
+    """Train until settings.steps, or for settings.minutes, going on from `out` when a checkpoint is there.
 
     pictures and valid are folders of pictures; out receives checkpoint.pt, metrics.csv and
     validation.csv. A new run takes the weights in `start`, if given: a weights file, or the averaged ones of
     a run, of another tune, or of a smaller config (see ``grow``). Returns the checkpoint's path. Raises
     TrainingError, WeightsError.
     """
+    if settings.minutes is not None and "RANK" in os.environ:
+        raise TrainingError("--minutes is for one process: give several the same --steps.")
     with process_group():
         if device is None:
             local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -70,7 +74,7 @@ def train(
         held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
         if state is not None:
             run.load(state)
-            report(f"going on from step {run.step} of {settings.steps}")
+            report(f"going on from step {run.step} of {run.steps}")
         else:
             sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
             if start is not None:
@@ -105,28 +109,26 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     model: nn.Module = DistributedDataParallel(run.model) if dist.is_initialized() else run.model
+    distortion_of = Objective.distortion
+    if run.device.type == "cuda":
+        model, distortion_of = compiled(model), compiled(distortion_of)
     model.train()
     stopped = stop_flag()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     bad = 0
     count, first, started = 0, run.step, time.monotonic()
     logged = saved = validated = started
-    while run.step < settings.steps and not stopped():
+    before = run.seconds
+    while run.step < run.steps and not stopped():
         phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device)
         seen = corrupt(x, run.generator) if phase.denoise else None
-        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta)
+        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
         torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
-        for optimizer in run.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            if torch.isfinite(norm):
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        norm, finite = descend(run, rate)
         # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.
-        bad = 0 if torch.isfinite(norm) else bad + 1
+        bad = 0 if finite else bad + 1
         if bad == BAD_BATCHES:
             raise TrainingError(
                 f"step {run.step}: {bad} batches in a row had no finite gradient. The last checkpoint is kept."
@@ -134,22 +136,23 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         run.step += 1
         run.update_average()
         count += 1
-        for key, value in (parts | {"norm": float(norm)}).items():
-            sums[key] = sums.get(key, 0.0) + value
+        for key, value in (parts | {"norm": norm}).items():
+            sums[key] = sums.get(key, torch.zeros_like(value)) + value
 
         now = time.monotonic()
-        if now - logged >= 60 or run.step == settings.steps:
-            means = {key: round(value / count, 5) for key, value in sums.items()}
+        run.seconds = before + now - started
+        if now - logged >= 60 or run.step == run.steps:
+            means = {key: round(float(value) / count, 5) for key, value in sums.items()}
             pace = (now - started) / (run.step - first)
-            left = pace * (settings.steps - run.step) / 60
+            left = pace * (run.steps - run.step) / 60
             append(run.folder / "metrics.csv", {"step": run.step, "phase": phase.name, "rate": rate} | means)
             shown = " ".join(f"{k} {v:.4g}" for k, v in means.items())
-            report(f"step {run.step}/{settings.steps} {phase.name} {shown} | {pace:.3f} s a step, {left:.0f} min left")
+            report(f"step {run.step}/{run.steps} {phase.name} {shown} | {pace:.3f} s a step, {left:.0f} min left")
             sums, count, logged = {}, 0, now
         if run.rank == 0 and now - saved >= 60 * settings.checkpoint_minutes:
             run.save()
             saved = now
-        due = now - validated >= 60 * settings.validate_minutes or run.step == settings.steps
+        due = now - validated >= 60 * settings.validate_minutes or run.step == run.steps
         if run.rank == 0 and held_out and due:
             for row in run.validate(held_out):
                 append(run.folder / "validation.csv", row)
@@ -158,6 +161,19 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     if run.rank == 0:
         run.save()
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
+
+
+def descend(run: Run, rate: float) -> tuple[Tensor, bool]:
+    """One step of the optimizers along the clipped gradient, if it is finite -> its norm, and whether."""
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
+    finite = bool(torch.isfinite(norm))  # waits for a GPU: once a step
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        if finite:
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return norm, finite
 
 
 def random_positions(batch: int, anchors: int, generator: torch.Generator, lean: float = 1.0) -> Tensor:

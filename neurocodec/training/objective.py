@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
-from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, Halves
+from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, mask_1
 
 LEFT_ERROR = 30.0  # 255^2 MSE of a restored picture at which it counts half
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
@@ -72,7 +72,7 @@ class TrainingModel(nn.Module):
         anchor = t.round().long()
         bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
         psi = n.h_s(round_ste(z), t)
-        first = Halves(y.shape[1], y.shape[2], y.shape[3], y.device).mask_1(y)
+        first = mask_1(y)
         with torch.autocast(x.device.type, enabled=False):
             psi = psi.float()
             mean_1, table_1 = n.context.head_1(psi)
@@ -98,10 +98,12 @@ def loss_of(
     anchors: int,
     seen: Tensor | None = None,
     beta: float = 1.0,
-) -> tuple[Tensor, dict[str, float]]:
+    distortion_of: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = Objective.distortion,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM).
 
-    seen is what the encoder gets instead of x: the denoising autoencoder's corrupted pictures.
+    seen is what the encoder gets instead of x: the denoising autoencoder's corrupted pictures. What it is made of
+    stays on the device: to read it there is to wait for all that was asked of it.
     """
     with autocast(x.device):
         x_hat, bits_y, bits_z = model(x if seen is None else seen, t, beta)
@@ -109,17 +111,17 @@ def loss_of(
     pixels = x.shape[1] * x.shape[2]
     bpp = (bits_y + bits_z) / pixels
     lam = objective.multiplier(t, anchors)
-    distortion, mse, dissimilarity = objective.distortion(x_hat, x)
-    parts = {"bpp": bpp.mean().item(), "bpp_z": (bits_z / pixels).mean().item(), "mse": mse.mean().item()}
+    distortion, mse, dissimilarity = distortion_of(objective, x_hat, x)
+    parts = {"bpp": bpp.mean(), "bpp_z": (bits_z / pixels).mean(), "mse": mse.mean()}
     # nan: not measured in this phase
-    parts["1-msssim"] = math.nan if dissimilarity is None else dissimilarity.mean().item()
+    parts["1-msssim"] = torch.full_like(bpp[0], math.nan) if dissimilarity is None else dissimilarity.mean()
     # High rates have large losses; undivided they would drown the low ones.
     losses = (bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35
     if seen is not None:  # and much noise leaves a large error whatever the encoder does
         losses = losses * (LEFT_ERROR / (mse.detach() + LEFT_ERROR))
     loss = losses.mean()
-    parts["loss"] = loss.item()
-    return loss, parts
+    parts["loss"] = loss
+    return loss, {name: part.detach() for name, part in parts.items()}
 
 
 def gaussian_pmf(v: Tensor, table: Tensor) -> Tensor:

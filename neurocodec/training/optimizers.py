@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from neurocodec.errors import TrainingError
 
 BETAS = (0.9, 0.98)
+EVERY = {"cpu": 10, "cuda": 20}  # steps between two turns of a basis; on a GPU, other work costs less by comparison
 
 
 class Soap(torch.optim.Optimizer):
@@ -22,8 +23,9 @@ class Soap(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], every: int = 10, memory: float = 0.95, largest: int = 400
+        self, parameters: list[nn.Parameter], every: int | None = None, memory: float = 0.95, largest: int = 400
     ) -> None:
+        every = every or EVERY.get(parameters[0].device.type, 10)
         own = {"lr": 1.0, "betas": BETAS, "eps": 1e-8, "every": every, "memory": memory, "largest": largest}
         super().__init__(parameters, own)
 
@@ -87,14 +89,49 @@ def _refresh(state: dict[str, Any]) -> None:
         if matrix not in state:
             continue
         old = state[basis]
-        ahead = state[matrix] @ old
+        ahead = _product(state[matrix], old)
         order = (old * ahead).sum(1).argsort(dim=-1, descending=True)  # (K, m) by eigenvalue
-        new = torch.linalg.qr(ahead.gather(2, order[:, None, :].expand_as(ahead)))[0]
+        new = _orthonormal(ahead.gather(2, order[:, None, :].expand_as(ahead)), old, order)
         index = order[:, :, None] if axis == 1 else order[:, None, :]
         state["square"] = state["square"].gather(axis, index.expand_as(state["square"]))
         turn = new.mT @ old
         state["momentum"] = turn @ state["momentum"] if axis == 1 else state["momentum"] @ turn.mT
         state[basis] = new
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, where TF32 would lose the weak directions."""
+    return (a.double() @ b.double()).float() if a.is_cuda else a @ b
+
+
+def _orthonormal(ahead: Tensor, old: Tensor, order: Tensor) -> Tensor:
+    """An orthonormal basis (K, m, m) of the columns of ahead, from the first to the last."""
+    if not ahead.is_cuda:
+        basis: Tensor = torch.linalg.qr(ahead)[0]
+        return basis
+    new, sound = cholesky_qr(ahead)
+    kept = old.gather(2, order[:, None, :].expand_as(old))
+    return torch.where(sound[:, None, None], new, kept)
+
+
+def cholesky_qr(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """columns (K, m, m) -> the orthonormal factor of their QR decomposition, and where it is sound (K,).
+
+    By the Cholesky factor of their products, in float64, twice: a GPU does that for all matrices at once, and
+    Householder's reflections one by one.
+    """
+    q = columns.double()
+    q = q / torch.linalg.vector_norm(q, dim=1, keepdim=True).clamp_min(1e-300)
+    sound = torch.ones(len(q), dtype=torch.bool, device=q.device)
+    for _ in range(2):
+        products = q.mT @ q
+        products.diagonal(dim1=1, dim2=2).add_(1e-13)
+        factor, failed = torch.linalg.cholesky_ex(products)
+        q = torch.linalg.solve_triangular(factor, q.mT, upper=False).mT
+        sound &= failed == 0
+    unit = torch.eye(q.shape[1], dtype=q.dtype, device=q.device)
+    sound &= (q.mT @ q - unit).abs().amax((1, 2)) < 1e-3  # false for nan
+    return q.float(), sound
 
 
 def make_optimizers(model: nn.Module, name: str) -> list[torch.optim.Optimizer]:

@@ -25,6 +25,7 @@ class Settings:
 
     tune: str = "ms-ssim"
     steps: int = 20_000
+    minutes: float | None = None  # a run's length in time instead
     batch: int = 8  # pictures per step and process
     patch: int = 256  # pixels
     optimizer: str = "adamw"
@@ -58,6 +59,7 @@ class Run:
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
         self.step = 0
+        self.seconds = 0.0  # of training, checkpoints and validation
         self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
 
     @property
@@ -70,6 +72,7 @@ class Run:
             "config": asdict(self.model.networks.config),
             "settings": asdict(self.settings),
             "step": self.step,
+            "seconds": self.seconds,
             "origin": self.origin,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -86,6 +89,7 @@ class Run:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
         self.step, self.origin = state["step"], state.get("origin")
+        self.seconds = state.get("seconds", 0.0)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -98,10 +102,19 @@ class Run:
         else:
             self.generator.manual_seed(self.settings.seed * 1000 + self.rank + self.step)
 
+    @property
+    def steps(self) -> int:
+        """The steps of the whole run; where it is as long as a time, those that it will have at its pace."""
+        if self.settings.minutes is None or self.step == 0:
+            return self.settings.steps
+        if self.seconds >= 60 * self.settings.minutes:
+            return self.step
+        return max(self.step + 1, round(self.step * 60 * self.settings.minutes / self.seconds))
+
     def phase_and_rate(self) -> tuple[Phase, float]:
         """What the next step belongs to, and its learning rate."""
         settings = self.settings
-        phase, inside, length = phase_at(settings.tune, self.step, settings.steps, trained=self.origin is not None)
+        phase, inside, length = phase_at(settings.tune, self.step, self.steps, trained=self.origin is not None)
         rate = phase.rate_at(inside, length)
         if settings.rate is not None and phase is TUNES[settings.tune][-1]:
             rate *= settings.rate / phase.rate
