@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec import api, container, fields, metrics, model, weights
+from neurocodec import api, container, fields, metrics, model, precision, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import FormatError, WeightsError
+from neurocodec.fixedpoint import make_exact, to_integers
 from neurocodec.model import Codec, dequantize, whole
+from neurocodec.networks import Config, Networks
 from neurocodec.prior import Halves
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
@@ -130,6 +132,35 @@ def test_windows_change_no_latent_and_no_pixel_by_more_than_a_level(tiny: weight
     assert (small - whole).abs().max() <= 1
     other = codec.compress(torch.from_numpy(pixels), tiny.position(c.quality))
     assert abs(len(other) - len(c.latents)) <= 8  # analysis is float: a rounding may fall otherwise
+
+
+@pytest.mark.parametrize("kernels", [(3, 5), (5, 3), (9, 1)])
+def test_halos_are_as_wide_as_transforms_look(
+    tiny: weights.LoadedModel, kernels: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    torch.manual_seed(0)
+    networks = Networks(Config(24, 32, 32, 16, 8, 24, (2, 1), (1, 2), 3, kernels))
+    for name, parameter in networks.named_parameters():
+        if name.endswith(("look.1.weight", "look.2.weight")):  # neighbours count as much as the middle
+            parameter.data.normal_(0, 0.5)
+    for prior in (networks.h_s, networks.context):
+        make_exact(prior, to_integers(prior))
+    narrow, wide = (Codec(networks, tiny.codec.y_tables, tiny.codec.z_tables, window) for window in (1, 24))
+    pixels, y_hat = torch.from_numpy(draw("noise", 384, 448)), torch.randint(-900, 900, (1, 24, 28, 32))
+
+    def differences() -> tuple[float, float]:
+        y, y_whole = (codec.analyse(pixels, 4096) for codec in (narrow, wide))
+        x, x_whole = (codec.synthesise(y_hat, 384, 448, 4096).float() for codec in (narrow, wide))
+        return float((y - y_whole).abs().max() / y_whole.abs().max()), float((x - x_whole).abs().max())
+
+    of_y, of_x = differences()
+    assert of_y < 1e-5
+    assert of_x <= 1
+    narrow.g_a_halo = narrow.g_s_halo = 0
+    of_y, of_x = differences()
+    assert of_y > 1e-3
+    assert of_x > 10
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to compare with")

@@ -23,7 +23,7 @@ from tests.drawing import draw
 
 HERE = Path(__file__).parent
 TINY = HERE / "tiny.safetensors"
-CONFIG = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
+CONFIG = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3, (3, 3))
 CASES = [
     ("shapes", 1, 1, 50.0, False),
     ("shapes", 17, 31, 1.0, False),
