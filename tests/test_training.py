@@ -24,7 +24,7 @@ from neurocodec.training.init import klt_init
 from neurocodec.training.loop import random_positions, train
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.recipe import LAMBDAS, MSE, TUNES, phase_at
-from neurocodec.training.run import Settings, read_checkpoint
+from neurocodec.training.run import Run, Settings, read_checkpoint
 
 TINY = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
 CPU = torch.device("cpu")
@@ -57,15 +57,22 @@ def test_a_run_as_long_as_a_time(pictures: Path, tmp_path: Path) -> None:
     assert 3 <= time.monotonic() - began < 60
     state = read_checkpoint(tmp_path)
     assert state["seconds"] >= 3
-    # The rate has fallen to its end, however many steps there were.
-    last = (tmp_path / "metrics.csv").read_text().splitlines()[-1].split(",")
-    assert float(last[2]) < 1e-3 / 2
     # The time is that of the whole run: none is left, and twice as much is twice as many steps, or nearly.
     train(pictures, tmp_path, settings, device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] == state["step"]
     train(pictures, tmp_path, replace(settings, minutes=0.1), device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] > state["step"]
     assert read_checkpoint(tmp_path)["seconds"] >= 6
+
+
+def test_the_rate_falls_with_the_clock(tmp_path: Path) -> None:
+    run = Run(tmp_path, replace(SETTINGS, minutes=10.0, tune="psnr", rate=1e-3), TINY, CPU)
+    assert run.phase_and_rate()[1] == pytest.approx(1e-3 / 200)  # no pace yet: the first step of the warm-up
+    for seconds, rate in ((240, 1.0), (450, 0.51), (599, 0.02)):
+        run.step, run.seconds = 3000, seconds
+        assert run.phase_and_rate()[1] == pytest.approx(1e-3 * rate, rel=1e-2)
+    run.seconds = 600
+    assert run.steps == run.step
 
 
 def test_several_processes_need_steps(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
