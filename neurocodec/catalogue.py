@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=14,
+        id=16,
         name="ms-ssim",
-        file="ms-ssim-14.safetensors",
-        sha256="f70cb8018d0a40b92a17770a1e51a93df9e6b7881286253e4f400cb99437b58c",
+        file="ms-ssim-16.safetensors",
+        sha256="4630a46dd368f33afaafd842e3057a7bca24d61c6be0ca1be6db0f6cc517785b",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=15,
+        id=17,
         name="psnr",
-        file="psnr-15.safetensors",
-        sha256="626c8a1ba0ce0edc08ac5cea4a45ec199463febdefe8237b609d37124974e232",
+        file="psnr-17.safetensors",
+        sha256="6e7703db58ef0324972d386abe7ee171486f016ee7ff82c70e12f66477e416b0",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-15.safetensors",
-        sha256="082550338a3273400d5973c640475d8d0fb58a87cfb5e8977180498b2b80e68a",
+        file="restore-17.safetensors",
+        sha256="34beea122bb7fdb0feedac08d0bb5e0e1a0943522e8b8dc0e46315ae11b9bc08",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
