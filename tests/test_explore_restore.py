@@ -174,7 +174,7 @@ def test_encoders_are_trained_and_exported_for_a_shipped_model(tmp_path: Path) -
     train(pictures, tmp_path / "run", settings, device=CPU, start=catalogue.weights_folder() / psnr.file, report=quiet)
     out = tmp_path / "mine.safetensors"
     export([tmp_path / "run"], out, pictures, report=quiet)
-    assert out.stat().st_size < 6e6
+    assert out.stat().st_size < 6.2e6
     mine, base = weights.load(str(out), CPU), weights.load("psnr", CPU)
     assert (mine.id, mine.fingerprint, mine.restores) == (base.id, base.fingerprint, True)
     assert mine.codec.networks.g_s is base.codec.networks.g_s

@@ -25,7 +25,6 @@ class Settings:
 
     tune: str = "ms-ssim"
     steps: int = 20_000
-    minutes: float | None = None  # a run's length in time instead
     batch: int = 8  # pictures per step and process
     patch: int = 256  # pixels
     optimizer: str = "adamw"
@@ -35,6 +34,7 @@ class Settings:
     seed: int = 0
     checkpoint_minutes: float = 5.0
     validate_minutes: float = 20.0
+    minutes: float | None = None  # a run's length in time, instead of steps
 
     @property
     def denoises(self) -> bool:
