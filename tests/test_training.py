@@ -57,7 +57,7 @@ def test_a_run_as_long_as_a_time(pictures: Path, tmp_path: Path) -> None:
     assert 3 <= time.monotonic() - began < 60
     state = read_checkpoint(tmp_path)
     assert state["seconds"] >= 3
-    # The time is that of the whole run: none is left, and twice as much is twice as many steps, or nearly.
+    # The time is that of the whole run: none is left, and more of it is more steps.
     train(pictures, tmp_path, settings, device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] == state["step"]
     train(pictures, tmp_path, replace(settings, minutes=0.1), device=CPU, report=quiet)
