@@ -3,7 +3,8 @@
 A table is a probability mass function over the symbols -R .. R and one escape, in integers that sum
 to 2**20. Symbols are grouped by their table (one stable sort), and each group is coded with its
 table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
-the groups. FORMAT.md, "Entropy coding", is the normative text.
+the groups. Under a table that is certain of its zero, symbols are 0 and nothing is coded: at low quality
+that is most of them. FORMAT.md, "Entropy coding", is the normative text.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ class Tables:
 
     frequencies: NDArray[np.int32]  # all tables, one behind the other
     radius: NDArray[np.int32]  # (T,)
+    certain: NDArray[np.bool_] = field(init=False, repr=False, compare=False)  # (T,): of its zero
     _models: dict[int, constriction.stream.model.Categorical] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)
+        object.__setattr__(self, "certain", self.frequencies[ends - 2] == 1 << PRECISION)
 
     def row(self, table: int) -> NDArray[np.int32]:
         """The frequencies of one table."""
@@ -54,8 +60,8 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
-        """Code symbols (N,) int32 with the tables numbered in table (N,)."""
-        order, groups = _groups(table, len(tables.radius))
+        """Code symbols (N,) int32 with the tables numbered in table (N,). Those of certain tables must be 0."""
+        order, groups = _groups(table, tables)
         ordered = symbols[order]
         for number, start, end in groups:
             radius = int(tables.radius[number])
@@ -92,7 +98,7 @@ class Decoder:
 
     def pull(self, table: TableNumbers, tables: Tables) -> Symbols:
         """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
-        order, groups = _groups(table, len(tables.radius))
+        order, groups = _groups(table, tables)
         ordered = np.empty(len(order), np.int32)
         try:
             for number, start, end in groups:
@@ -105,7 +111,7 @@ class Decoder:
                 ordered[start:end] = values
         except (AssertionError, ValueError) as error:  # what constriction raises for impossible data
             raise FormatError(f"the latents do not decode: {error}") from error
-        symbols = np.empty_like(ordered)
+        symbols = np.zeros(len(table), np.int32)
         symbols[order] = ordered
         return symbols
 
@@ -115,10 +121,12 @@ class Decoder:
         return np.where(code & 1, -magnitude, magnitude).astype(np.int32)
 
 
-def _groups(table: TableNumbers, tables: int) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
-    """The stable order that sorts by table, and (table, start, end) of each group in it."""
-    order = np.argsort(table, kind="stable")  # radix sort for 8 and 16 bits
-    ends = np.cumsum(np.bincount(table, minlength=tables))
+def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
+    """The stable order that sorts by table what is coded at all, and (table, start, end) of each group in it."""
+    coded = np.flatnonzero(~tables.certain[table])
+    table = table[coded]
+    order = coded[np.argsort(table, kind="stable")]  # radix sort for 8 and 16 bits
+    ends = np.cumsum(np.bincount(table, minlength=len(tables.radius)))
     starts = np.concatenate([[0], ends[:-1]])
     spans = zip(starts.tolist(), ends.tolist(), strict=True)
     return order, [(n, start, end) for n, (start, end) in enumerate(spans) if end > start]

@@ -1,11 +1,14 @@
 """The leaves of the prior in arithmetic that is exact on every machine.
 
-Every tensor holds integers, in float64. An activation is an integer in units of 2**-8; a weight is
-an integer in units of 2**-12. A product is then a multiple of 2**-12 (in activation units), and so
-is every partial sum of products: as long as its magnitude stays below 2**41, it needs no more than
-53 bits and float64 holds it without rounding. So the order of summation, fused multiply-add, the
-number of threads, the library and the device cannot change a result. :func:`check_bound` proves the
-bound for given weights; loading a model runs it.
+Every tensor holds integers, in float32. An activation is an integer in units of 2**-7. A layer clamps its
+inputs to +-reach, and a row of its weights is integers in units of 2**-shift, with a shift that is as large as
+this allows: that no sum of products, whatever part of it is added up first, can come to 2**24 units. So
+float32 holds every partial sum without rounding, and the order of summation, fused multiply-add, the number
+of threads, the library and the device cannot change a result. :func:`check_bound` proves the bound for
+given weights; loading a model runs it.
+
+The same integers in float64 give the same results, at half the speed: what is done where something
+multiplies float32 with fewer bits than it has (:func:`working_dtype`).
 
 Only exact operations are used: multiply-add, leaky ReLU with slope 1/8, round to nearest (ties to
 even), clamp. FORMAT.md, "Exact arithmetic", is the normative text.
@@ -13,7 +16,9 @@ even), clamp. FORMAT.md, "Exact arithmetic", is the normative text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -21,34 +26,126 @@ from torch import Tensor, nn
 
 from neurocodec.errors import WeightsError
 from neurocodec.layers import LEAKY_SLOPE, Depthwise, Pointwise
-from neurocodec.prior import TABLES, QualityTable, ToTable, lerp
+from neurocodec.prior import TABLES, Join, QualityTable, Raw, ToTable, lerp
 
-ACTIVATION_BITS = 8  # fractional bits of an activation
-WEIGHT_BITS = 12  # fractional bits of a weight
-MEAN_BITS = 4  # fractional bits of a mean
+LATENT_BITS = 8  # fractional bits of a latent and of its mean
+ACTIVATION_BITS = 7  # fractional bits of an activation
+JOINED_BITS = 5  # fractional bits of a latent that the context sees
 POSITION_BITS = 12  # fractional bits of a quality position t
-ONE = float(1 << ACTIVATION_BITS)  # the activation 1.0
-LIMIT = float(1 << (ACTIVATION_BITS + 10))  # a layer's output is clamped to +-1024.0
-ADDS = 8  # at most so many layer outputs are added up before the next layer
+MEAN_LIMIT = float(1 << (LATENT_BITS + 10))  # a mean is clamped to +-1024.0
+ONE = float(1 << LATENT_BITS)  # the latent 1.0
+UNIT = float(1 << ACTIVATION_BITS)  # the activation 1.0
+JOINED_STEP = float(1 << (LATENT_BITS - JOINED_BITS))  # what a latent is divided by before the context sees it
+EXACT_BITS = 24  # float32 holds every integer up to 2**24
+REACHES = range(16)  # of inputs, as powers of two, in units of an activation, or of a latent that the context sees
+SHIFTS = range(3, 13)  # of a row of weights: with the first, eight outputs still add up to less than 2**24
+USUAL_REACH = 13  # where nobody looked how large the inputs of a layer are
+ANY, FIRST, LAST = slice(None), slice(1, None), slice(None, -1)  # all of an axis, all but its first, all but its last
+TAPS = ((FIRST, LAST), (ANY, ANY), (LAST, FIRST))  # what a tap of three adds to, and what it reads
 
 
 class ExactPointwise(nn.Module):
-    """The twin of ``Pointwise``: x (..., C_in) -> clamp(round(lrelu(x W + b)))."""
+    """The twin of ``Pointwise``: x (..., C_in) -> round(lrelu(clamp(x) W + b)); the twin of ``Raw`` does not round."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: bool) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor, activation: bool, rounds: bool = True
+    ) -> None:
         super().__init__()
-        self.activation = activation
-        self.register_buffer("weight", weight.double().T.contiguous() / (1 << WEIGHT_BITS))
-        self.register_buffer("bias", bias.double() / (1 << WEIGHT_BITS))
+        self.reach, self.activation, self.rounds = 1 << int(reach), activation, rounds
+        self.clamp = torch.clamp
+        self.register_buffer("weight", _in_steps(weight, shift).T.contiguous())
+        self.register_buffer("bias", _in_steps(bias, shift))
 
     def forward(self, x: Tensor) -> Tensor:
-        v = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight)
+        rows = self.clamp(x, -self.reach, self.reach).reshape(-1, x.shape[-1])
+        v = (rows @ self.weight.to(x.dtype)).add_(self.bias.to(x.dtype))
         if self.activation:
             v = F.leaky_relu_(v, LEAKY_SLOPE)
-        return v.round_().clamp_(-LIMIT, LIMIT).view(*x.shape[:-1], v.shape[-1])
+        if self.rounds:
+            v.round_()
+        return v.view(*x.shape[:-1], v.shape[-1])
+
+
+class ExactJoin(nn.Module):
+    """The twin of ``Join``, for latents that are mostly zero: round(clamp(psi) W + b) + round(clamp(y) V)."""
+
+    weight: Tensor
+    bias: Tensor
+    latent_weight: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor, features: int) -> None:
+        super().__init__()
+        self.reach, self.latent_reach = (1 << r for r in reach.tolist())
+        self.register_buffer("weight", _in_steps(weight[:, :features], shift[0]).T.contiguous())
+        self.register_buffer("bias", _in_steps(bias, shift[0]))
+        latent_weight = _in_steps(weight[:, features:], shift[1]) * 2 ** (ACTIVATION_BITS - JOINED_BITS)
+        self.register_buffer("latent_weight", latent_weight.T.contiguous())
+
+    def forward(self, psi: Tensor, parts: Sequence[tuple[Tensor, slice, Tensor]]) -> Tensor:
+        """psi (..., N) and the latents there are: positions (R,), channels, elements (R, channels) in units of 2**-8."""
+        rows = psi.clamp(-self.reach, self.reach).reshape(-1, psi.shape[-1])
+        v = (rows @ self.weight.to(psi.dtype)).add_(self.bias.to(psi.dtype)).round_()
+        for positions, channels, elements in parts:
+            y = (elements.to(psi.dtype) / JOINED_STEP).round_()
+            y = y.clamp_(-self.latent_reach, self.latent_reach)
+            v.index_add_(0, positions, (y @ self.latent_weight[channels].to(psi.dtype)).round_())
+        return v.view(*psi.shape[:-1], v.shape[-1])
+
+
+class ExactDepthwise(nn.Module):
+    """The twin of ``Depthwise``: nine shifted multiply-adds, which no library turns into an FFT."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor) -> None:
+        super().__init__()
+        self.reach = 1 << int(reach)
+        self.clamp = torch.clamp
+        taps = _in_steps(weight, shift).permute(2, 3, 1, 0).contiguous()  # (3, 3, 1, C)
+        self.register_buffer("weight", taps)
+        self.register_buffer("bias", _in_steps(bias, shift))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self.clamp(x, -self.reach, self.reach), self.weight.to(x.dtype)
+        v = torch.addcmul(self.bias.to(x.dtype), x, weight[1, 1])
+        for i, (rows, from_rows) in enumerate(TAPS):
+            for j, (columns, from_columns) in enumerate(TAPS):
+                if (i, j) != (1, 1):
+                    v[:, rows, columns].addcmul_(x[:, from_rows, from_columns], weight[i, j])
+        return v.round_()
+
+
+class ExactQualityTable(nn.Module):
+    """The twin of ``QualityTable``, for t (1,) float64 in multiples of 2**-12."""
+
+    table: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table.double())
+
+    def forward(self, t: Tensor) -> Tensor:
+        return lerp(self.table, t).round_().float()
+
+
+class ExactToTable(nn.Module):
+    """The twin of ``ToTable``: means in units of 2**-8 of a step, and whole table numbers."""
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        mean, table = raw.chunk(2, dim=-1)
+        mean = (mean * (ONE / UNIT)).round_().clamp_(-MEAN_LIMIT, MEAN_LIMIT)
+        table = (table * (8 / UNIT)).round_().add_(16).clamp_(0, TABLES - 1)
+        return mean, table
+
+
+def _in_steps(integers: Tensor, shift: Tensor) -> Tensor:
+    """Integers (C, ...), row by row in units of 2**-shift -> float32, exactly."""
+    steps = torch.exp2(-shift.double()).view(-1, *[1] * (integers.dim() - 1))
+    return (integers.double() * steps).float()
 
 
 def half_of(head: nn.Sequential, half: int) -> nn.Sequential:
@@ -59,59 +156,15 @@ def half_of(head: nn.Sequential, half: int) -> nn.Sequential:
     means, tables = last.weight.chunk(2, dim=1), last.bias.chunk(2)
     reduced = ExactPointwise.__new__(ExactPointwise)
     nn.Module.__init__(reduced)
-    reduced.activation = last.activation
+    reduced.reach, reduced.activation, reduced.rounds = last.reach, last.activation, last.rounds
+    reduced.clamp = last.clamp
     reduced.register_buffer("weight", torch.cat([w.chunk(2, dim=1)[half] for w in means], dim=1).contiguous())
     reduced.register_buffer("bias", torch.cat([b.chunk(2)[half] for b in tables]))
     return nn.Sequential(*before, reduced, to_table)
 
 
-class ExactDepthwise(nn.Module):
-    """The twin of ``Depthwise``: nine shifted multiply-adds, which no library turns into an FFT."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        taps = weight.double().permute(2, 3, 1, 0).contiguous()  # (3, 3, 1, C)
-        self.register_buffer("weight", taps / (1 << WEIGHT_BITS))
-        self.register_buffer("bias", bias.double() / (1 << WEIGHT_BITS))
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-        v = self.bias.expand(x.shape).clone()
-        for i in range(3):
-            for j in range(3):
-                v.addcmul_(padded[:, i : i + height, j : j + width], self.weight[i, j])
-        return v.round_().clamp_(-LIMIT, LIMIT)
-
-
-class ExactQualityTable(nn.Module):
-    """The twin of ``QualityTable``, for t in multiples of 2**-12."""
-
-    table: Tensor
-
-    def __init__(self, table: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("table", table.double())
-
-    def forward(self, t: Tensor) -> Tensor:
-        return lerp(self.table, t).round_().clamp_(-LIMIT, LIMIT)
-
-
-class ExactToTable(nn.Module):
-    """The twin of ``ToTable``: means in units of 2**-4 of a step, whole table numbers."""
-
-    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        mean, table = raw.chunk(2, dim=-1)
-        mean = (mean * 2.0 ** (MEAN_BITS - ACTIVATION_BITS)).round_()
-        table = (table * (8 / ONE) + 16).round_().clamp_(0, TABLES - 1)
-        return mean, table
-
-
 def load_float(module: nn.Module, exact: nn.Module) -> None:
-    """Give a float prior the parameters of its exact twin: the same function but for the rounding of
+    """Give a float prior the parameters of its exact twin: the same function but for the rounding and clamping of
     activations, and with a gradient."""
     for name, leaf in module.named_modules():
         if not isinstance(leaf, Pointwise | Depthwise | QualityTable):
@@ -119,31 +172,54 @@ def load_float(module: nn.Module, exact: nn.Module) -> None:
         twin = exact.get_submodule(name)
         with torch.no_grad():
             if isinstance(leaf, QualityTable) and isinstance(twin, ExactQualityTable):
-                leaf.table.copy_(twin.table / ONE)
+                leaf.table.copy_(twin.table / UNIT)
+                continue
+            if isinstance(leaf, Join) and isinstance(twin, ExactJoin):
+                latents = twin.latent_weight / 2 ** (ACTIVATION_BITS - JOINED_BITS)
+                leaf.weight.copy_(torch.cat([twin.weight, latents]).T)
             elif isinstance(leaf, Pointwise) and isinstance(twin, ExactPointwise):
                 leaf.weight.copy_(twin.weight.T)
-                leaf.bias.copy_(twin.bias / ONE)
             elif isinstance(leaf, Depthwise) and isinstance(twin, ExactDepthwise):
                 leaf.weight.copy_(twin.weight.permute(3, 2, 0, 1))
-                leaf.bias.copy_(twin.bias / ONE)
             else:
                 raise TypeError(f"{name} is not the exact twin of a {type(leaf).__name__}")
+            leaf.bias.copy_(twin.bias / UNIT)
 
 
-def to_integers(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters of a float prior, rounded to what the exact path will use, as int32."""
-    integers = {}
+def to_integers(module: nn.Module, reaches: Mapping[str, Sequence[int]] | None = None) -> dict[str, Tensor]:
+    """The parameters of a float prior, rounded to what the exact path will use, as int32.
+
+    reaches: where inputs are clamped, as powers of two of units, by layer (of a ``Join``: of features, of latents);
+    without them, USUAL_REACH. Raises WeightsError when weights are too large for the smallest shift.
+    """
+    integers: dict[str, Tensor] = {}
     for name, leaf in module.named_modules():
         if isinstance(leaf, Pointwise | Depthwise):
-            integers[f"{name}.weight"] = _round(leaf.weight, WEIGHT_BITS)
-            integers[f"{name}.bias"] = _round(leaf.bias, ACTIVATION_BITS + WEIGHT_BITS)
+            parts = parts_of(leaf, leaf.weight.detach().double())
+            reach = (reaches or {}).get(name, [USUAL_REACH] * len(parts))
+            bias = leaf.bias.detach().double() * UNIT
+            rounded = [rounded_part(w, bias if i == 0 else 0 * bias, reach[i]) for i, w in enumerate(parts)]
+            weights, biases, shifts = zip(*rounded, strict=True)
+            if min(int(shift.min()) for shift in shifts) < 0:
+                raise WeightsError(f"the weights of the exact layer {name} are too large.")
+            integers[f"{name}.weight"] = torch.cat(weights, dim=1).view(leaf.weight.shape)
+            integers[f"{name}.bias"] = biases[0]
+            integers[f"{name}.shift"] = torch.stack(shifts)
+            integers[f"{name}.reach"] = torch.tensor(reach, dtype=torch.int32)
         elif isinstance(leaf, QualityTable):
-            integers[f"{name}.table"] = _round(leaf.table, ACTIVATION_BITS)
+            integers[f"{name}.table"] = (leaf.table.detach().double() * UNIT).round().int()
     return integers
 
 
-def _round(parameter: Tensor, bits: int) -> Tensor:
-    return (parameter.detach().double() * (1 << bits)).round().int()
+def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (C_out, terms) and biases (C_out,) in units, float64, as integers, each row with the largest shift
+    that its sums allow, and these shifts; -1 where none does."""
+    shifts = torch.full(bias.shape, -1, dtype=torch.int32)
+    for shift in SHIFTS:
+        sums = largest_sums((weight * 2**shift).round(), (bias * 2**shift).round(), reach)
+        shifts[sums < 1 << EXACT_BITS] = shift
+    steps = torch.exp2(shifts.double())
+    return (weight * steps[:, None]).round().int(), (bias * steps).round().int(), shifts
 
 
 def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = "") -> None:
@@ -156,11 +232,16 @@ def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = ""
         twin: nn.Module
         if isinstance(child, Pointwise | Depthwise):
             weight, bias = _take(integers, here, "weight", child.weight), _take(integers, here, "bias", child.bias)
-            check_bound(here, weight, bias)
-            if isinstance(child, Pointwise):
-                twin = ExactPointwise(weight, bias, child.activation)
+            parts = len(units_of(child))
+            shift = _take(integers, here, "shift", child.bias.expand(parts, -1))
+            reach = _take(integers, here, "reach", shift[:, 0])
+            check_bound(here, child, weight, bias, shift, reach)
+            if isinstance(child, Join):
+                twin = ExactJoin(weight, bias, shift, reach, child.features)
+            elif isinstance(child, Pointwise):
+                twin = ExactPointwise(weight, bias, shift[0], reach, child.activation, not isinstance(child, Raw))
             else:
-                twin = ExactDepthwise(weight, bias)
+                twin = ExactDepthwise(weight, bias, shift[0], reach)
         elif isinstance(child, QualityTable):
             twin = ExactQualityTable(_take(integers, here, "table", child.table))
         elif isinstance(child, ToTable):
@@ -168,6 +249,8 @@ def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = ""
         else:
             make_exact(child, integers, f"{here}.")
             continue
+        if isinstance(module, nn.Sequential) and name != "0" and isinstance(twin, ExactPointwise | ExactDepthwise):
+            twin.clamp = torch.clamp_  # what the layer before gave is nobody else's
         setattr(module, name, twin)
 
 
@@ -178,11 +261,51 @@ def _take(integers: Mapping[str, Tensor], layer: str, name: str, like: Tensor) -
     return tensor
 
 
-def check_bound(layer: str, weight: Tensor, bias: Tensor) -> None:
-    """Raise WeightsError unless no input can bring a partial sum of this layer to 2**53 units.
+def check_bound(layer: str, leaf: nn.Module, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor) -> None:
+    """Raise WeightsError unless no input can bring a partial sum of this layer to 2**24 units, nor eight of its
+    outputs together."""
+    for name, values, allowed in (("shift", shift, SHIFTS), ("reach", reach, REACHES)):
+        if int(values.min()) < allowed[0] or int(values.max()) > allowed[-1]:
+            raise WeightsError(f"the exact layer {layer} has a {name} outside {allowed[0]} to {allowed[-1]}.")
+    for i, part in enumerate(parts_of(leaf, weight.double())):
+        sums = largest_sums(part, bias.double() if i == 0 else 0 * bias.double(), int(reach[i]))
+        if int(sums.max()) >= 1 << EXACT_BITS:
+            raise WeightsError(f"the exact layer {layer} could exceed 2**24; its weights are too large.")
 
-    In units of 2**-20: |partial sum| <= |bias| + sum |weight| * ADDS * LIMIT, row by row.
+
+def units_of(leaf: nn.Module) -> list[float]:
+    """The units of each input of a layer: what 1.0 is."""
+    return [UNIT, ONE / JOINED_STEP] if isinstance(leaf, Join) else [UNIT]
+
+
+def parts_of(leaf: nn.Module, weight: Tensor) -> list[Tensor]:
+    """The weights (C_out, terms) of a layer that are added up before anything is rounded, for each input."""
+    weight = weight.flatten(1)
+    return [weight[:, : leaf.features], weight[:, leaf.features :]] if isinstance(leaf, Join) else [weight]
+
+
+def largest_sums(weight: Tensor, bias: Tensor, reach: int) -> Tensor:
+    """The largest magnitude that a partial sum of each row can have, (C_out,), in units of its shift."""
+    return weight.abs().sum(1) * 2**reach + bias.abs()
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """What the exact path is to compute in: float32 where it multiplies as it should, else float64.
+
+    A graphics card, or a processor that is told to hurry (``torch.set_float32_matmul_precision``, oneDNN's
+    fpmath mode), may round the factors of float32 products. The test is made anew each time: it takes no
+    longer than a layer of a thumbnail, and settings change.
     """
-    reach = weight.flatten(1).long().abs().sum(1) * int(ADDS * LIMIT) + bias.long().abs()
-    if int(reach.max()) >= 1 << 53:
-        raise WeightsError(f"the exact layer {layer} could exceed 2**53; its weights are too large.")
+    if device.type != "cpu":
+        return torch.float64
+    x, weight, product = _trial()
+    return torch.float32 if torch.equal(x @ weight, product) else torch.float64
+
+
+@lru_cache(maxsize=1)
+def _trial() -> tuple[Tensor, Tensor, Tensor]:
+    """Factors of 13 bits, and their product, whose sums stay below 2**24."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-4096, 4096, (128, 128), generator=generator) * 2 + 1
+    weight = torch.randint(-15, 16, (128, 128), generator=generator)
+    return x.float(), weight.float(), (x @ weight).float()

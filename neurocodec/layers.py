@@ -16,6 +16,10 @@ from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
 
+# A convolution with its activation in one pass: in bfloat16 the activation alone takes as long as the product.
+# Private to torch, whose compiler calls it, so that a version may lack it.
+_FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+
 _undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
 
 
@@ -54,7 +58,12 @@ class Pointwise(nn.Module):
             x = F.linear(x, self.weight, self.bias)
             return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
         # The same product; as a convolution it is faster in float32, for the bias is fused.
-        x = F.conv2d(x.permute(0, 3, 1, 2), self.weight[:, :, None, None], self.bias).permute(0, 2, 3, 1)
+        x, weight = x.permute(0, 3, 1, 2), self.weight[:, :, None, None]
+        if self.activation and x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and _FUSED is not None:
+            x, weight, bias = (v.to(torch.get_autocast_dtype("cpu")) for v in (x, weight, self.bias))
+            fused: Tensor = _FUSED(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "leaky_relu", [LEAKY_SLOPE], "")
+            return fused.permute(0, 2, 3, 1)
+        x = F.conv2d(x, weight, self.bias).permute(0, 2, 3, 1)
         return F.leaky_relu_(x, LEAKY_SLOPE) if self.activation else x
 
 

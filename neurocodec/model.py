@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec.entropy import Decoder, Encoder, Tables
-from neurocodec.fixedpoint import ACTIVATION_BITS, MEAN_BITS, ONE, POSITION_BITS
+from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
 from neurocodec.predictor import Predictor, halves_of, heads_of
@@ -97,8 +97,10 @@ class Codec:
             here = window_of(y, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y)
+            tables = to_numpy(table)
             symbols = quantize(halves.take(step, here), mean)
-            coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
+            symbols[self._tensor(self.y_tables.certain[tables]).view(symbols.shape)] = 0
+            coder.push(to_numpy(symbols), tables, self.y_tables)
             halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
             report(done)
 
@@ -207,7 +209,7 @@ class Codec:
         anchor = (position + (1 << (POSITION_BITS - 1))) >> POSITION_BITS
         return range(anchor * self.config.hyper_latents, (anchor + 1) * self.config.hyper_latents)
 
-    def _tensor(self, symbols: NDArray[np.int32]) -> Tensor:
+    def _tensor(self, symbols: NDArray[Any]) -> Tensor:
         return torch.from_numpy(symbols).to(self.device)
 
 
@@ -217,13 +219,13 @@ def whole(bounds: tuple[int, int]) -> Area:
 
 
 def quantize(y: Tensor, mean: Tensor) -> Tensor:
-    """y float in steps, mean in units of 2**-4 -> int32 symbols."""
-    return (y - mean / (1 << MEAN_BITS)).round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
+    """y float in steps, mean in units of 2**-8 -> int32 symbols."""
+    return (y - mean / ONE).round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
 
 def dequantize(symbols: Tensor, mean: Tensor) -> Tensor:
-    """int32 symbols, mean in units of 2**-4 -> y_hat, int32 in units of 2**-8."""
-    return symbols * (1 << ACTIVATION_BITS) + mean * (1 << (ACTIVATION_BITS - MEAN_BITS))
+    """int32 symbols, mean in units of 2**-8 -> y_hat, int32 in units of 2**-8."""
+    return symbols * (1 << LATENT_BITS) + mean
 
 
 def pad(x: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from neurocodec.fixedpoint import LIMIT, ONE, half_of
+from neurocodec.fixedpoint import UNIT, half_of, working_dtype
 from neurocodec.networks import Networks
-from neurocodec.prior import Halves, mask_1
+from neurocodec.prior import Halves
 from neurocodec.windows import Area, of, sweep
 
 HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
@@ -35,13 +35,19 @@ class Predictor:
         self.networks, self.heads, self.t, self.window = networks, heads, t, window
         self.z_symbols = z_symbols  # (1, H/64, W/64, Z) int32
         self.bounds = (z_symbols.shape[1], z_symbols.shape[2])
+        self.dtype = working_dtype(z_symbols.device)
         self._psi: tuple[Area, Tensor] | None = None  # the latest: step 2 of a small picture asks for the same
 
     def predict(self, step: int, block: Area, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """mean in units of 2**-4 and table number (positions of the block, M/2), in coding order.
+        """mean in units of 2**-8 and table number (positions of the block, M/2), in coding order.
 
         y_hat (1, H/16, W/16, M) in units of 2**-8, of any dtype; only its elements of step 1 count.
         """
+        # Autocast, if a caller is under it, would take float32's bits away.
+        with torch.autocast(y_hat.device.type, enabled=False):
+            return self._predict(step, block, y_hat)
+
+    def _predict(self, step: int, block: Area, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         if step == 1:
             features = self.psi(block)
         else:
@@ -53,28 +59,31 @@ class Predictor:
         for colour in (0, 1):
             head = self.heads[step, halves.channel_half(step, colour)]
             for positions in torch.split(halves.positions[colour], HEAD_ROWS):
-                mean, table = head(rows[positions].double())
+                mean, table = head(rows[positions])
                 means.append(mean.int())
                 tables.append(table.to(torch.uint8))
         return torch.cat(means), torch.cat(tables)
 
     def psi(self, area: Area) -> Tensor:
-        """h_s: features (1, height * 4, width * 4, N) of an area, in units of 2**-8, float32."""
+        """h_s: features (1, height * 4, width * 4, N) of an area, in units of 2**-5."""
         if self._psi is None or self._psi[0] != area:
             z = of(self.z_symbols, 1)
             self._psi = (area, sweep(self._h_s, [z], area, self.bounds, 4, self.window, H_S_HALO))
         return self._psi[1]
 
     def _h_s(self, z_symbols: Tensor) -> Tensor:
-        z_hat = (z_symbols.double() * ONE).clamp_(-LIMIT, LIMIT)
-        psi: Tensor = self.networks.h_s(z_hat, self.t)
-        return psi.float()  # below 2**21: exact in float32
+        psi: Tensor = self.networks.h_s(z_symbols.to(self.dtype) * UNIT, self.t)
+        return psi
 
     def features_2(self, psi: Tensor, y_hat: Tensor) -> Tensor:
-        """Features of step 2, given the elements of step 1."""
-        y_hat_1 = torch.where(mask_1(y_hat), y_hat, 0).double().clamp_(-LIMIT, LIMIT)
-        features: Tensor = self.networks.context.features_2(psi.double(), y_hat_1)
-        return features.float()
+        """Features of step 2, given the elements of step 1: what ``Context.features_2`` makes of them and of zeros."""
+        halves = halves_of(y_hat.shape[1], y_hat.shape[2], y_hat.shape[3], y_hat.device)
+        sizes = [len(positions) for positions in halves.positions]
+        elements = torch.split(halves.take(1, y_hat).to(self.dtype), sizes)
+        parts = [(halves.positions[c], halves.channels_of(1, c), elements[c]) for c in (0, 1)]
+        context = self.networks.context
+        features: Tensor = context.block(context.join(psi, parts))
+        return features
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 """The prior P(y | z, q): from decoded symbols to a mean and a probability table for each latent.
 
 Everything here is written once and runs twice: in float while training, and in exact arithmetic in
-the codec, where ``fixedpoint.make_exact`` has replaced the leaves (``Pointwise``, ``Depthwise``,
+the codec, where ``fixedpoint.make_exact`` has replaced the leaves (``Pointwise``, ``Depthwise``, ``Join``, ``Raw``,
 ``QualityTable``, ``ToTable``) by their fixed-point twins. So this module may only add, concatenate
 and reshape between its leaves.
 """
@@ -46,6 +46,25 @@ class ToTable(nn.Module):
         return mean, table * 8 + 16
 
 
+class Join(Pointwise):
+    """The 1x1 convolution of what two tensors hold at a position: features (..., N) and latents (..., M)."""
+
+    def __init__(self, features: int, latents: int, width: int) -> None:
+        super().__init__(features + latents, width)
+        self.features = features
+
+    def forward(self, features: Tensor, latents: Tensor) -> Tensor:  # type: ignore[override]
+        """-> (..., C_out)."""
+        return super().forward(torch.cat([features, latents], dim=-1))
+
+
+class Raw(Pointwise):
+    """The last layer of a head, which gives means and tables: (..., C) -> (..., 2M), not rounded before ``ToTable``."""
+
+    def __init__(self, width: int, latents: int) -> None:
+        super().__init__(width, 2 * latents, gain=0.1)
+
+
 class HyperSynthesis(nn.Module):
     """h_s: z_hat (B, H/64, W/64, Z) -> psi (B, H/16, W/16, N), features for both context steps."""
 
@@ -80,16 +99,16 @@ class Context(nn.Module):
         super().__init__()
         self.head_1 = nn.Sequential(
             Pointwise(hyper_width, width, activation=True),
-            Pointwise(width, 2 * latents, gain=0.1),
+            Raw(width, latents),
             ToTable(),
         )
-        self.join = Pointwise(hyper_width + latents, width)
+        self.join = Join(hyper_width, latents, width)
         self.block = Block(width)
-        self.head_2 = nn.Sequential(Pointwise(width, 2 * latents, gain=0.1), ToTable())
+        self.head_2 = nn.Sequential(Raw(width, latents), ToTable())
 
     def features_2(self, psi: Tensor, y_hat_1: Tensor) -> Tensor:
         """psi, y_hat (zero where not of step 1) -> features (B, H/16, W/16, C) for head_2."""
-        x: Tensor = self.block(self.join(torch.cat([psi, y_hat_1], dim=-1)))
+        x: Tensor = self.block(self.join(psi, y_hat_1))
         return x
 
 
@@ -110,20 +129,21 @@ class Halves:
     def channel_half(step: int, colour: int) -> int:
         return colour if step == 1 else 1 - colour
 
-    def _slice(self, step: int, colour: int) -> slice:
+    def channels_of(self, step: int, colour: int) -> slice:
+        """The channels that a step codes at the positions of a colour."""
         start = self.channel_half(step, colour) * self.channels // 2
         return slice(start, start + self.channels // 2)
 
     def take(self, step: int, y: Tensor) -> Tensor:
         """(1, H, W, M) -> (H * W, M / 2), the elements of a step in coding order."""
         rows = y.reshape(-1, self.channels)
-        return torch.cat([rows[self.positions[c], self._slice(step, c)] for c in (0, 1)])
+        return torch.cat([rows[self.positions[c], self.channels_of(step, c)] for c in (0, 1)])
 
     def put(self, step: int, y: Tensor, elements: Tensor) -> None:
         """The inverse of :meth:`take`, in place."""
         rows = y.reshape(-1, self.channels)  # a copy, where y is a window of something wider
         for colour, part in zip((0, 1), torch.split(elements, [len(p) for p in self.positions]), strict=True):
-            rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
+            rows[:, self.channels_of(step, colour)].index_copy_(0, self.positions[colour], part)
         if rows.data_ptr() != y.data_ptr():
             y.copy_(rows.view(y.shape))
 

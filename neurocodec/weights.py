@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from neurocodec.catalogue import ENCODER_PARTS, MODELS, Encoder, Model, find, weights_folder
+from neurocodec.catalogue import ENCODER_PARTS, EXACT_PARTS, MODELS, Encoder, Model, find, weights_folder
 from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
@@ -126,7 +126,7 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
     # Not on the meta device: its first use imports half of torch's compiler, a whole second.
     with undrawn():
         networks = Networks(config)
-    for name in ("h_s", "context"):
+    for name in EXACT_PARTS:
         integers = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         make_exact(networks.get_submodule(name), integers)
     _load_floats(networks, (*ENCODER_PARTS, "g_s"), tensors)

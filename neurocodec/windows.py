@@ -46,6 +46,9 @@ def sweep(
     for i, inner in enumerate(windows):
         outer = grow(inner, halo, bounds)
         result = network(*(source(outer) for source in sources))
+        if outer == area and result.shape[1:3] == (height, width):
+            report(1)
+            return result
         if whole is None:
             whole = torch.empty((1, height, width, result.shape[3]), dtype=result.dtype, device=result.device)
         place = window(whole, unit, within(inner, area))

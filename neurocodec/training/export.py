@@ -24,10 +24,12 @@ from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.recipe import TUNES
+from neurocodec.training.ranges import best_reaches
 from neurocodec.training.run import averaged, read_checkpoint
-from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
+from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
 
 CPU = torch.device("cpu")
+WATCHED_PICTURES = 24
 COUNTED_PICTURES = 160
 CALIBRATION_PICTURES = 24
 REDUCTION = 0.75  # of their sides
@@ -52,11 +54,10 @@ def export(
         raise TrainingError(f"{out}: a weights file is named .safetensors.")
     model, tune, steps = mean_of(runs)
     config = model.networks.config
-    tensors = network_tensors(model)
     if TUNES[tune][-1].denoise:
-        return export_encoder(out, tensors, steps, report)
+        return export_encoder(out, model, steps, report)
     crops = load_crops(pictures)
-
+    tensors = network_tensors(model, crops[:: max(1, len(crops) // WATCHED_PICTURES)])
     tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
     objective = TUNES[tune][-1].objective
@@ -135,15 +136,18 @@ def measure_cost(
     return rows
 
 
-def network_tensors(model: TrainingModel) -> dict[str, Tensor]:
+def network_tensors(model: TrainingModel, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The networks as tensors of a weights file; pictures (H, W, 3) uint8 show how large the prior's activations are."""
     tensors: dict[str, Tensor] = {}
     for name in ("g_a", "g_s", "h_a"):
         part = model.networks.get_submodule(name).state_dict()
         # Rounded to what the file holds, so that the tables are counted with the shipped network.
         tensors |= {f"{name}.{k}": v.half() for k, v in part.items()}
-    for name in ("h_s", "context"):
-        integers = to_integers(model.networks.get_submodule(name))
-        tensors |= {f"{name}.{k}": v for k, v in integers.items()}
+    reaches = best_reaches(model, pictures)
+    for part in catalogue.EXACT_PARTS:
+        of_part = {k.removeprefix(f"{part}."): v for k, v in reaches.items() if k.startswith(f"{part}.")}
+        integers = to_integers(model.networks.get_submodule(part), of_part)
+        tensors |= {f"{part}.{k}": v for k, v in integers.items()}
     return tensors
 
 
@@ -161,7 +165,7 @@ def freeze_tables(
             codec.push_latents(picture, min(max((anchor << POSITION_BITS) + offset, 0), top), counter)
     report(f"tables frozen on {len(pictures)} pictures")
     return _table_tensors(
-        counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True),
+        silenced(counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True)),
         counted_tables(codec.z_tables, counter.of(codec.z_tables), symmetric=False),
     )
 

@@ -40,8 +40,8 @@ class SymbolCounter:
             coded = np.where(np.abs(values) <= radius, values + radius, 2 * radius + 1)
             seen = np.bincount(coded, minlength=2 * radius + 2)
             counts[number] = counts.get(number, np.zeros(1, np.int64)) + seen
-            frequencies = tables.row(number)
-            self.bits += float(seen @ (PRECISION - np.log2(frequencies))) + float(seen[-1]) * (EXCESS_BITS + 1)
+            if not tables.certain[number]:
+                self.bits += float(seen @ (PRECISION - np.log2(tables.row(number)))) + float(seen[-1]) * (EXCESS_BITS + 1)
 
     def of(self, tables: Tables) -> dict[int, NDArray[np.int64]]:
         """Counts by table number, laid out as that table's frequencies."""
@@ -78,6 +78,16 @@ def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]], symme
         cut = min(int(np.count_nonzero(beyond + escape < TAIL * row.sum())), radius - 1)
         rows.append(np.append(inside[cut : len(inside) - cut], escape + (beyond[cut - 1] if cut else 0.0)))
     return freeze(rows)
+
+
+def silenced(tables: Tables) -> Tables:
+    """The tables, the narrowest of which is certain of its zero: a hundred thousandth of what it predicts is
+    something else, and most of what a low quality leaves is its."""
+    rest = len(tables.row(0))
+    return Tables(
+        np.concatenate([np.array([1 << PRECISION, 0], np.int32), tables.frequencies[rest:]]),
+        np.concatenate([np.zeros(1, np.int32), tables.radius[1:]]),
+    )
 
 
 def freeze(rows: list[NDArray[np.float64]]) -> Tables:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurocodec import weights
+from neurocodec import catalogue, weights
 from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import load_float
 from neurocodec.training.objective import FactorizedPrior, TrainingModel
@@ -28,7 +28,7 @@ def thaw(path: Path) -> TrainingModel:
     model = TrainingModel(codec.config)
     for name in ("g_a", "g_s", "h_a"):
         model.networks.get_submodule(name).load_state_dict(codec.networks.get_submodule(name).state_dict())
-    for name in ("h_s", "context"):
+    for name in catalogue.EXACT_PARTS:
         load_float(model.networks.get_submodule(name), codec.networks.get_submodule(name))
     fit_z_prior(model.z_prior, codec.z_tables)
     return model
