@@ -3,8 +3,8 @@
 A table is a probability mass function over the symbols -R .. R and one escape, in integers that sum
 to 2**20. Symbols are grouped by their table (one stable sort), and each group is coded with its
 table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
-the groups. Under a table that is certain of its zero, symbols are 0 and nothing is coded: at low quality
-that is most of them. FORMAT.md, "Entropy coding", is the normative text.
+the groups. The first tables may be certain of their zero: their symbols are 0, and nothing is coded. At low
+quality that is most of them. FORMAT.md, "Entropy coding", is the normative text.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ class Tables:
 
     frequencies: NDArray[np.int32]  # all tables, one behind the other
     radius: NDArray[np.int32]  # (T,)
-    certain: NDArray[np.bool_] = field(init=False, repr=False, compare=False)  # (T,): of its zero
+    silent: int = field(init=False, compare=False)  # so many tables, the first ones, are certain of their zero
     _models: dict[int, constriction.stream.model.Categorical] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)
-        object.__setattr__(self, "certain", self.frequencies[ends - 2] == 1 << PRECISION)
+        certain = self.frequencies[ends - 2] == 1 << PRECISION
+        object.__setattr__(self, "silent", int(certain.sum()))
+        if not certain[: self.silent].all():
+            raise ValueError("a table that is certain of its zero comes after one that is not")
 
     def row(self, table: int) -> NDArray[np.int32]:
         """The frequencies of one table."""
@@ -60,7 +63,7 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
-        """Code symbols (N,) int32 with the tables numbered in table (N,). Those of certain tables must be 0."""
+        """Code symbols (N,) int32 with the tables numbered in table (N,). Those of silent tables must be 0."""
         order, groups = _groups(table, tables)
         ordered = symbols[order]
         for number, start, end in groups:
@@ -123,9 +126,13 @@ class Decoder:
 
 def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
     """The stable order that sorts by table what is coded at all, and (table, start, end) of each group in it."""
-    coded = np.flatnonzero(~tables.certain[table])
-    table = table[coded]
-    order = coded[np.argsort(table, kind="stable")]  # radix sort for 8 and 16 bits
+    # A radix sort, for 8 and 16 bits, and of what is coded alone.
+    if tables.silent:
+        coded = np.flatnonzero(table >= tables.silent)
+        table = table[coded]
+        order = coded[np.argsort(table, kind="stable")]
+    else:
+        order = np.argsort(table, kind="stable")
     ends = np.cumsum(np.bincount(table, minlength=len(tables.radius)))
     starts = np.concatenate([[0], ends[:-1]])
     spans = zip(starts.tolist(), ends.tolist(), strict=True)

@@ -16,8 +16,7 @@ even), clamp. FORMAT.md, "Exact arithmetic", is the normative text.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -35,13 +34,14 @@ POSITION_BITS = 12  # fractional bits of a quality position t
 MEAN_LIMIT = float(1 << (LATENT_BITS + 10))  # a mean is clamped to +-1024.0
 ONE = float(1 << LATENT_BITS)  # the latent 1.0
 UNIT = float(1 << ACTIVATION_BITS)  # the activation 1.0
-JOINED_STEP = float(1 << (LATENT_BITS - JOINED_BITS))  # what a latent is divided by before the context sees it
+JOINED_UNIT = float(1 << JOINED_BITS)  # the latent 1.0, as the context sees it
 EXACT_BITS = 24  # float32 holds every integer up to 2**24
 REACHES = range(16)  # of inputs, as powers of two, in units of an activation, or of a latent that the context sees
 SHIFTS = range(3, 13)  # of a row of weights: with the first, eight outputs still add up to less than 2**24
-USUAL_REACH = 13  # where nobody looked how large the inputs of a layer are
 ANY, FIRST, LAST = slice(None), slice(1, None), slice(None, -1)  # all of an axis, all but its first, all but its last
 TAPS = ((FIRST, LAST), (ANY, ANY), (LAST, FIRST))  # what a tap of three adds to, and what it reads
+
+Clamp = Callable[[Tensor, float, float], Tensor]  # torch.clamp, or in place
 
 
 class ExactPointwise(nn.Module):
@@ -55,7 +55,7 @@ class ExactPointwise(nn.Module):
     ) -> None:
         super().__init__()
         self.reach, self.activation, self.rounds = 1 << int(reach), activation, rounds
-        self.clamp = torch.clamp
+        self.clamp: Clamp = torch.clamp
         self.register_buffer("weight", _in_steps(weight, shift).T.contiguous())
         self.register_buffer("bias", _in_steps(bias, shift))
 
@@ -74,24 +74,25 @@ class ExactJoin(nn.Module):
 
     weight: Tensor
     bias: Tensor
-    latent_weight: Tensor
+    half_0: Tensor
+    half_1: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor, features: int) -> None:
         super().__init__()
-        self.reach, self.latent_reach = (1 << r for r in reach.tolist())
+        self.reach, *self.latent_reach = (1 << r for r in reach.tolist())
         self.register_buffer("weight", _in_steps(weight[:, :features], shift[0]).T.contiguous())
         self.register_buffer("bias", _in_steps(bias, shift[0]))
-        latent_weight = _in_steps(weight[:, features:], shift[1]) * 2 ** (ACTIVATION_BITS - JOINED_BITS)
-        self.register_buffer("latent_weight", latent_weight.T.contiguous())
+        for i, half in enumerate(weight[:, features:].chunk(2, dim=1)):
+            self.register_buffer(f"half_{i}", _in_steps(half, shift[1 + i]).T.contiguous() * (UNIT / JOINED_UNIT))
 
-    def forward(self, psi: Tensor, parts: Sequence[tuple[Tensor, slice, Tensor]]) -> Tensor:
-        """psi (..., N) and the latents there are: positions (R,), channels, elements (R, channels) in units of 2**-8."""
+    def forward(self, psi: Tensor, parts: Sequence[tuple[Tensor, int, Tensor]]) -> Tensor:
+        """psi (..., N) and the latents there are: positions (R,), half, and its elements (R, M/2) in units of 2**-8."""
         rows = psi.clamp(-self.reach, self.reach).reshape(-1, psi.shape[-1])
         v = (rows @ self.weight.to(psi.dtype)).add_(self.bias.to(psi.dtype)).round_()
-        for positions, channels, elements in parts:
-            y = (elements.to(psi.dtype) / JOINED_STEP).round_()
-            y = y.clamp_(-self.latent_reach, self.latent_reach)
-            v.index_add_(0, positions, (y @ self.latent_weight[channels].to(psi.dtype)).round_())
+        for positions, half, elements in parts:
+            y, reach = elements.to(psi.dtype) * (JOINED_UNIT / ONE), self.latent_reach[half]
+            weight = (self.half_0, self.half_1)[half]
+            v.index_add_(0, positions, (y.round_().clamp_(-reach, reach) @ weight.to(psi.dtype)).round_())
         return v.view(*psi.shape[:-1], v.shape[-1])
 
 
@@ -104,7 +105,7 @@ class ExactDepthwise(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor) -> None:
         super().__init__()
         self.reach = 1 << int(reach)
-        self.clamp = torch.clamp
+        self.clamp: Clamp = torch.clamp
         taps = _in_steps(weight, shift).permute(2, 3, 1, 0).contiguous()  # (3, 3, 1, C)
         self.register_buffer("weight", taps)
         self.register_buffer("bias", _in_steps(bias, shift))
@@ -145,7 +146,8 @@ class ExactToTable(nn.Module):
 def _in_steps(integers: Tensor, shift: Tensor) -> Tensor:
     """Integers (C, ...), row by row in units of 2**-shift -> float32, exactly."""
     steps = torch.exp2(-shift.double()).view(-1, *[1] * (integers.dim() - 1))
-    return (integers.double() * steps).float()
+    real: Tensor = (integers.double() * steps).float()
+    return real
 
 
 def half_of(head: nn.Sequential, half: int) -> nn.Sequential:
@@ -175,7 +177,7 @@ def load_float(module: nn.Module, exact: nn.Module) -> None:
                 leaf.table.copy_(twin.table / UNIT)
                 continue
             if isinstance(leaf, Join) and isinstance(twin, ExactJoin):
-                latents = twin.latent_weight / 2 ** (ACTIVATION_BITS - JOINED_BITS)
+                latents = torch.cat([twin.half_0, twin.half_1]) / (UNIT / JOINED_UNIT)
                 leaf.weight.copy_(torch.cat([twin.weight, latents]).T)
             elif isinstance(leaf, Pointwise) and isinstance(twin, ExactPointwise):
                 leaf.weight.copy_(twin.weight.T)
@@ -184,42 +186,6 @@ def load_float(module: nn.Module, exact: nn.Module) -> None:
             else:
                 raise TypeError(f"{name} is not the exact twin of a {type(leaf).__name__}")
             leaf.bias.copy_(twin.bias / UNIT)
-
-
-def to_integers(module: nn.Module, reaches: Mapping[str, Sequence[int]] | None = None) -> dict[str, Tensor]:
-    """The parameters of a float prior, rounded to what the exact path will use, as int32.
-
-    reaches: where inputs are clamped, as powers of two of units, by layer (of a ``Join``: of features, of latents);
-    without them, USUAL_REACH. Raises WeightsError when weights are too large for the smallest shift.
-    """
-    integers: dict[str, Tensor] = {}
-    for name, leaf in module.named_modules():
-        if isinstance(leaf, Pointwise | Depthwise):
-            parts = parts_of(leaf, leaf.weight.detach().double())
-            reach = (reaches or {}).get(name, [USUAL_REACH] * len(parts))
-            bias = leaf.bias.detach().double() * UNIT
-            rounded = [rounded_part(w, bias if i == 0 else 0 * bias, reach[i]) for i, w in enumerate(parts)]
-            weights, biases, shifts = zip(*rounded, strict=True)
-            if min(int(shift.min()) for shift in shifts) < 0:
-                raise WeightsError(f"the weights of the exact layer {name} are too large.")
-            integers[f"{name}.weight"] = torch.cat(weights, dim=1).view(leaf.weight.shape)
-            integers[f"{name}.bias"] = biases[0]
-            integers[f"{name}.shift"] = torch.stack(shifts)
-            integers[f"{name}.reach"] = torch.tensor(reach, dtype=torch.int32)
-        elif isinstance(leaf, QualityTable):
-            integers[f"{name}.table"] = (leaf.table.detach().double() * UNIT).round().int()
-    return integers
-
-
-def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (C_out, terms) and biases (C_out,) in units, float64, as integers, each row with the largest shift
-    that its sums allow, and these shifts; -1 where none does."""
-    shifts = torch.full(bias.shape, -1, dtype=torch.int32)
-    for shift in SHIFTS:
-        sums = largest_sums((weight * 2**shift).round(), (bias * 2**shift).round(), reach)
-        shifts[sums < 1 << EXACT_BITS] = shift
-    steps = torch.exp2(shifts.double())
-    return (weight * steps[:, None]).round().int(), (bias * steps).round().int(), shifts
 
 
 def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = "") -> None:
@@ -237,7 +203,7 @@ def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = ""
             reach = _take(integers, here, "reach", shift[:, 0])
             check_bound(here, child, weight, bias, shift, reach)
             if isinstance(child, Join):
-                twin = ExactJoin(weight, bias, shift, reach, child.features)
+                twin = ExactJoin(weight, bias, shift, reach, child.sizes[0])
             elif isinstance(child, Pointwise):
                 twin = ExactPointwise(weight, bias, shift[0], reach, child.activation, not isinstance(child, Raw))
             else:
@@ -274,19 +240,21 @@ def check_bound(layer: str, leaf: nn.Module, weight: Tensor, bias: Tensor, shift
 
 
 def units_of(leaf: nn.Module) -> list[float]:
-    """The units of each input of a layer: what 1.0 is."""
-    return [UNIT, ONE / JOINED_STEP] if isinstance(leaf, Join) else [UNIT]
+    """What 1.0 is in each part of a layer's input."""
+    return [UNIT, JOINED_UNIT, JOINED_UNIT] if isinstance(leaf, Join) else [UNIT]
 
 
 def parts_of(leaf: nn.Module, weight: Tensor) -> list[Tensor]:
-    """The weights (C_out, terms) of a layer that are added up before anything is rounded, for each input."""
+    """The weights (C_out, terms) of a layer that are added up before anything is rounded: of a join, those of the
+    features and of each half of the latents."""
     weight = weight.flatten(1)
-    return [weight[:, : leaf.features], weight[:, leaf.features :]] if isinstance(leaf, Join) else [weight]
+    return list(torch.split(weight, leaf.sizes, dim=1)) if isinstance(leaf, Join) else [weight]
 
 
 def largest_sums(weight: Tensor, bias: Tensor, reach: int) -> Tensor:
     """The largest magnitude that a partial sum of each row can have, (C_out,), in units of its shift."""
-    return weight.abs().sum(1) * 2**reach + bias.abs()
+    largest: Tensor = weight.abs().sum(1) * 2**reach + bias.abs()
+    return largest
 
 
 def working_dtype(device: torch.device) -> torch.dtype:

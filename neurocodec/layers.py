@@ -18,7 +18,7 @@ LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it withou
 
 # A convolution with its activation in one pass: in bfloat16 the activation alone takes as long as the product.
 # Private to torch, whose compiler calls it, so that a version may lack it.
-_FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 
 _undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
 
@@ -59,9 +59,9 @@ class Pointwise(nn.Module):
             return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
         # The same product; as a convolution it is faster in float32, for the bias is fused.
         x, weight = x.permute(0, 3, 1, 2), self.weight[:, :, None, None]
-        if self.activation and x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and _FUSED is not None:
+        if self.activation and x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and FUSED is not None:
             x, weight, bias = (v.to(torch.get_autocast_dtype("cpu")) for v in (x, weight, self.bias))
-            fused: Tensor = _FUSED(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "leaky_relu", [LEAKY_SLOPE], "")
+            fused: Tensor = FUSED(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "leaky_relu", [LEAKY_SLOPE], "")
             return fused.permute(0, 2, 3, 1)
         x = F.conv2d(x, weight, self.bias).permute(0, 2, 3, 1)
         return F.leaky_relu_(x, LEAKY_SLOPE) if self.activation else x
@@ -120,7 +120,10 @@ def in_full(layer: Pointwise, x: Tensor) -> Tensor:
     the 8 bits of bfloat16."""
     with torch.autocast(x.device.type, enabled=False):
         # Not as a convolution: that one splits long sums by the number of threads.
-        return F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)
+        x = x.to(layer.weight.dtype)
+        if torch.is_grad_enabled():
+            return F.linear(x, layer.weight, layer.bias)
+        return F.linear(x, layer.weight).add_(layer.bias)  # in place, for `linear` would spread the bias out first
 
 
 def space_to_depth(x: Tensor, r: int) -> Tensor:

@@ -97,10 +97,8 @@ class Codec:
             here = window_of(y, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y)
-            tables = to_numpy(table)
-            symbols = quantize(halves.take(step, here), mean)
-            symbols[self._tensor(self.y_tables.certain[tables]).view(symbols.shape)] = 0
-            coder.push(to_numpy(symbols), tables, self.y_tables)
+            symbols = quantize(halves.take(step, here), mean).mul_(table >= self.y_tables.silent)
+            coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
             halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
             report(done)
 
@@ -209,7 +207,7 @@ class Codec:
         anchor = (position + (1 << (POSITION_BITS - 1))) >> POSITION_BITS
         return range(anchor * self.config.hyper_latents, (anchor + 1) * self.config.hyper_latents)
 
-    def _tensor(self, symbols: NDArray[Any]) -> Tensor:
+    def _tensor(self, symbols: NDArray[np.int32]) -> Tensor:
         return torch.from_numpy(symbols).to(self.device)
 
 

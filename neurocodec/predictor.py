@@ -80,7 +80,7 @@ class Predictor:
         halves = halves_of(y_hat.shape[1], y_hat.shape[2], y_hat.shape[3], y_hat.device)
         sizes = [len(positions) for positions in halves.positions]
         elements = torch.split(halves.take(1, y_hat).to(self.dtype), sizes)
-        parts = [(halves.positions[c], halves.channels_of(1, c), elements[c]) for c in (0, 1)]
+        parts = [(halves.positions[c], halves.channel_half(1, c), elements[c]) for c in (0, 1)]
         context = self.networks.context
         features: Tensor = context.block(context.join(psi, parts))
         return features

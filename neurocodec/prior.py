@@ -51,7 +51,7 @@ class Join(Pointwise):
 
     def __init__(self, features: int, latents: int, width: int) -> None:
         super().__init__(features + latents, width)
-        self.features = features
+        self.sizes = [features, latents // 2, latents // 2]  # the latents come in halves
 
     def forward(self, features: Tensor, latents: Tensor) -> Tensor:  # type: ignore[override]
         """-> (..., C_out)."""
@@ -129,21 +129,20 @@ class Halves:
     def channel_half(step: int, colour: int) -> int:
         return colour if step == 1 else 1 - colour
 
-    def channels_of(self, step: int, colour: int) -> slice:
-        """The channels that a step codes at the positions of a colour."""
+    def _slice(self, step: int, colour: int) -> slice:
         start = self.channel_half(step, colour) * self.channels // 2
         return slice(start, start + self.channels // 2)
 
     def take(self, step: int, y: Tensor) -> Tensor:
         """(1, H, W, M) -> (H * W, M / 2), the elements of a step in coding order."""
         rows = y.reshape(-1, self.channels)
-        return torch.cat([rows[self.positions[c], self.channels_of(step, c)] for c in (0, 1)])
+        return torch.cat([rows[self.positions[c], self._slice(step, c)] for c in (0, 1)])
 
     def put(self, step: int, y: Tensor, elements: Tensor) -> None:
         """The inverse of :meth:`take`, in place."""
         rows = y.reshape(-1, self.channels)  # a copy, where y is a window of something wider
         for colour, part in zip((0, 1), torch.split(elements, [len(p) for p in self.positions]), strict=True):
-            rows[:, self.channels_of(step, colour)].index_copy_(0, self.positions[colour], part)
+            rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
         if rows.data_ptr() != y.data_ptr():
             y.copy_(rows.view(y.shape))
 

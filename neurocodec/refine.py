@@ -239,7 +239,8 @@ def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:
     reach = int(max(tables.radius[n] for n in numbers))
     rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
     for row, number in zip(rows, numbers, strict=True):
-        bits = PRECISION - np.log2(tables.row(number))
+        # A silent table's escape has no frequency at all, and costs more than any other.
+        bits = PRECISION - np.log2(np.maximum(tables.row(number), 1))
         radius = int(tables.radius[number])
         row[:] = bits[-1] + EXCESS_BITS + 1
         row[reach - radius : reach + radius + 1] = bits[:-1]

@@ -17,10 +17,11 @@ from torch import Tensor
 from neurocodec import api, container, fields, metrics, model, precision, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import FormatError, WeightsError
-from neurocodec.fixedpoint import make_exact, to_integers
+from neurocodec.fixedpoint import make_exact
 from neurocodec.model import Codec, dequantize, whole
 from neurocodec.networks import Config, Networks
 from neurocodec.prior import Halves
+from neurocodec.training.rounding import to_integers
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
 

@@ -87,7 +87,7 @@ def test_random_damage_behind_a_repaired_checksum_is_refused_or_a_container() ->
     ("at", "value", "message"),
     [
         (0, b"\x89", "not a neurocodec file"),
-        (4, b"\x02", "version 2"),
+        (4, b"\x01", "version 1"),
         (5, b"\x00", "model id 0"),
         (6, b"\x20", "flags"),
         (7, struct.pack("<H", 99), "quality 0.99"),
@@ -164,7 +164,7 @@ def test_format_document_describes_the_header() -> None:
     fields = {name: data[o : o + n] for name, (o, n) in fixed.items()}
     assert fields == {
         "magic": MAGIC,
-        "version": b"\x01",
+        "version": b"\x02",
         "model id": b"\x01",
         "flags": b"\x00",
         "quality": struct.pack("<H", 7500),

@@ -104,6 +104,25 @@ def test_truncated_bytes() -> None:
             continue
 
 
+def test_silent_tables_code_nothing() -> None:
+    """Two tables that are certain of their zero, before the others."""
+    silent, none = np.array([1 << PRECISION, 0] * 2, np.int32), np.zeros(2, np.int32)
+    tables = Tables(np.concatenate([silent, TABLES.frequencies]), np.concatenate([none, TABLES.radius]))
+    assert (tables.silent, TABLES.silent) == (2, 0)
+    np.testing.assert_array_equal(tables.row(2), TABLES.row(0))
+    symbols, table = draw(5000, 4)
+    encoder, plain = Encoder(), Encoder()
+    plain.push(symbols, table, TABLES)
+    quiet = np.repeat(np.array([0, 1], np.uint8), 300)
+    encoder.push(np.concatenate([np.zeros(600, np.int32), symbols]), np.concatenate([quiet, table + 2]), tables)
+    data = encoder.finish()
+    assert data == plain.finish()
+    np.testing.assert_array_equal(Decoder(data).pull(np.concatenate([table + 2, quiet]), tables)[:5000], symbols)
+    assert not Decoder(b"").pull(quiet, tables).any()
+    with pytest.raises(ValueError, match="certain"):
+        Tables(np.concatenate([TABLES.frequencies, silent]), np.concatenate([TABLES.radius, none]))
+
+
 def test_a_symbol_beyond_the_escape_is_refused() -> None:
     with pytest.raises(ValueError, match="beyond"):
         Encoder().push(np.array([1 << 16], np.int32), np.zeros(1, np.uint8), TABLES)

@@ -37,7 +37,7 @@ class Witness(Die):
 
 
 def entropy(tables: Tables, number: int) -> float:
-    p = tables.row(number) / tables.row(number).sum()
+    p = tables.row(number)[tables.row(number) > 0] / tables.row(number).sum()
     return float(-(p * np.log2(p)).sum())
 
 

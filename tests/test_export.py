@@ -11,13 +11,16 @@ import torch
 from click.testing import CliRunner
 
 from neurocodec import api, metrics, weights
+from neurocodec.catalogue import EXACT_PARTS
 from neurocodec.cli import main
 from neurocodec.errors import TrainingError
-from neurocodec.training.export import mean_of
+from neurocodec.fixedpoint import UNIT
+from neurocodec.training.export import load_crops, mean_of
 from neurocodec.training.loop import train
-from neurocodec.training.objective import FactorizedPrior
+from neurocodec.training.objective import FactorizedPrior, TrainingModel
+from neurocodec.training.rounding import best, best_reaches, to_integers
 from neurocodec.training.run import read_checkpoint
-from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables
+from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
 from tests.drawing import draw
 from tests.test_training import CPU, SETTINGS, TINY, quiet
 
@@ -76,3 +79,28 @@ def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> No
     assert counter.bits < before
     np.testing.assert_array_equal(counted.row(20)[:-1], counted.row(20)[:-1][::-1])
     assert counted.frequencies.min() >= 1
+    quiet = silenced(counted)
+    assert (quiet.silent, len(quiet.radius)) == (1, len(counted.radius))
+    np.testing.assert_array_equal(quiet.row(20), counted.row(20))
+
+
+def test_a_reach_is_where_a_layer_errs_least() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(64, 128) * 0.1
+    x = torch.randn(4000, 128)
+    middling = best(weight, x, UNIT)
+    assert 2**middling >= 3 * UNIT  # three standard deviations
+    assert best(weight, x * 8, UNIT) == middling + 3
+    x[0, 0] = 1e4  # one stray input is not worth the bits of all weights
+    assert best(weight, x, UNIT) <= middling + 1
+
+
+def test_every_layer_of_the_prior_gets_a_reach(pictures: Path) -> None:
+    model = TrainingModel(TINY).eval()
+    names = set()
+    for part in EXACT_PARTS:
+        integers = to_integers(model.networks.get_submodule(part))
+        names |= {f"{part}.{k.removesuffix('.reach')}" for k in integers if k.endswith(".reach")}
+    reaches = best_reaches(model, load_crops(pictures)[:2])
+    assert reaches.keys() == names
+    assert len(reaches["context.join"]) == 3

@@ -74,7 +74,7 @@ def costs_of(symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) ->
     for number in np.unique(table).tolist():
         here = np.flatnonzero(table == number)
         radius = int(tables.radius[number])
-        costs = PRECISION - np.log2(tables.row(number))
+        costs = PRECISION - np.log2(np.maximum(tables.row(number), 1))  # a silent table's symbols are all zero
         costs[-1] += EXCESS_BITS + 1  # an escape, how far beyond, and on which side
         values = symbols[here]
         bits[here] = costs[np.where(np.abs(values) <= radius, values + radius, 2 * radius + 1)]

@@ -4,7 +4,7 @@ measure what all that cost in bits."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from neurocodec import catalogue, weights
 from neurocodec.entropy import Tables
 from neurocodec.errors import TrainingError
-from neurocodec.fixedpoint import POSITION_BITS, to_integers
+from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.recipe import TUNES
-from neurocodec.training.ranges import best_reaches
+from neurocodec.training.rounding import best_reaches, to_integers
 from neurocodec.training.run import averaged, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
 
@@ -93,19 +93,19 @@ def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
     return model, tune, "step " + " and ".join(steps)
 
 
-def export_encoder(out: Path, tensors: Mapping[str, Tensor], note: str, report: Callable[[str], None]) -> str:
+def export_encoder(out: Path, model: TrainingModel, note: str, report: Callable[[str], None]) -> str:
     """Write the encoder alone, with the name of the shipped model whose decoder it was trained for -> its SHA-256."""
-    decoder = {k: v for k, v in tensors.items() if k.split(".")[0] not in catalogue.ENCODER_PARTS}
-    for model in catalogue.MODELS:
-        networks = weights.read_tensors(model)
-        if all(k in networks and torch.equal(networks[k], v) for k, v in decoder.items()):
+    synthesis = float_tensors(model, "g_s")
+    for shipped in catalogue.MODELS:
+        tensors = weights.read_tensors(shipped)
+        if all(k in tensors and torch.equal(tensors[k], v) for k, v in synthesis.items()):
             break
     else:
         raise TrainingError("its decoder is that of no shipped model: start the run from a file in weights/.")
-    encoder = {k: v for k, v in tensors.items() if k not in decoder}
+    encoder = float_tensors(model, *catalogue.ENCODER_PARTS)
     out.parent.mkdir(parents=True, exist_ok=True)
-    digest = weights.write_encoder(out, encoder, model, note)
-    report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}: an encoder for model {model.name!r}")
+    digest = weights.write_encoder(out, encoder, shipped, note)
+    report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}: an encoder for model {shipped.name!r}")
     return digest
 
 
@@ -137,18 +137,20 @@ def measure_cost(
 
 
 def network_tensors(model: TrainingModel, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The networks as tensors of a weights file; pictures (H, W, 3) uint8 show how large the prior's activations are."""
-    tensors: dict[str, Tensor] = {}
-    for name in ("g_a", "g_s", "h_a"):
-        part = model.networks.get_submodule(name).state_dict()
-        # Rounded to what the file holds, so that the tables are counted with the shipped network.
-        tensors |= {f"{name}.{k}": v.half() for k, v in part.items()}
+    """The networks as tensors of a weights file; pictures (H, W, 3) uint8 show what the prior's layers see."""
+    tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s")
     reaches = best_reaches(model, pictures)
     for part in catalogue.EXACT_PARTS:
         of_part = {k.removeprefix(f"{part}."): v for k, v in reaches.items() if k.startswith(f"{part}.")}
         integers = to_integers(model.networks.get_submodule(part), of_part)
         tensors |= {f"{part}.{k}": v for k, v in integers.items()}
     return tensors
+
+
+def float_tensors(model: TrainingModel, *parts: str) -> dict[str, Tensor]:
+    """Transforms as a weights file holds them, in half precision: tables are counted with the shipped network."""
+    states = {part: model.networks.get_submodule(part).state_dict() for part in parts}
+    return {f"{part}.{k}": v.half() for part, state in states.items() for k, v in state.items()}
 
 
 def freeze_tables(

@@ -40,8 +40,9 @@ class SymbolCounter:
             coded = np.where(np.abs(values) <= radius, values + radius, 2 * radius + 1)
             seen = np.bincount(coded, minlength=2 * radius + 2)
             counts[number] = counts.get(number, np.zeros(1, np.int64)) + seen
-            if not tables.certain[number]:
-                self.bits += float(seen @ (PRECISION - np.log2(tables.row(number)))) + float(seen[-1]) * (EXCESS_BITS + 1)
+            if number >= tables.silent:
+                costs = PRECISION - np.log2(tables.row(number))
+                self.bits += float(seen @ costs) + float(seen[-1]) * (EXCESS_BITS + 1)
 
     def of(self, tables: Tables) -> dict[int, NDArray[np.int64]]:
         """Counts by table number, laid out as that table's frequencies."""

@@ -50,7 +50,7 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.eval().requires_grad_(False)
-    tensors = network_tensors(model)
+    tensors = network_tensors(model, pictures)
     tensors |= freeze_tables(model, tensors, pictures, lambda line: None)
     weights.write(TINY, CONFIG, tensors, [(100, 0), (5000, 4096), (10000, 8192)], MSE, "tiny, for tests")
     latents = {}
