@@ -65,7 +65,7 @@ class Predictor:
         return torch.cat(means), torch.cat(tables)
 
     def psi(self, area: Area) -> Tensor:
-        """h_s: features (1, height * 4, width * 4, N) of an area, in units of 2**-5."""
+        """h_s: features (1, height * 4, width * 4, N) of an area, in units of 2**-7."""
         if self._psi is None or self._psi[0] != area:
             z = of(self.z_symbols, 1)
             self._psi = (area, sweep(self._h_s, [z], area, self.bounds, 4, self.window, H_S_HALO))

@@ -46,7 +46,7 @@ def sweep(
     for i, inner in enumerate(windows):
         outer = grow(inner, halo, bounds)
         result = network(*(source(outer) for source in sources))
-        if outer == area and result.shape[1:3] == (height, width):
+        if inner == outer == area and result.shape[1:3] == (height, width):
             report(1)
             return result
         if whole is None:

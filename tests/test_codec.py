@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,25 @@ def test_halos_are_as_wide_as_transforms_look(
     of_y, of_x = differences()
     assert of_y > 1e-3
     assert of_x > 10
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """A program that asks torch for fast products, and calls us under autocast."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    with torch.autocast("cpu", torch.bfloat16):
+        yield
+    torch.set_float32_matmul_precision(before)
+
+
+def test_what_a_program_asks_of_torch_changes_no_latent(
+    tiny: weights.LoadedModel, request: pytest.FixtureRequest
+) -> None:
+    data = api.compress(draw("shapes", 300, 420), 80, MODEL, "cpu")
+    wanted = latents_of(data, tiny)
+    request.getfixturevalue("hurried")
+    assert torch.equal(latents_of(data, tiny), wanted)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to compare with")
