@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=16,
+        id=18,
         name="ms-ssim",
-        file="ms-ssim-16.safetensors",
-        sha256="4630a46dd368f33afaafd842e3057a7bca24d61c6be0ca1be6db0f6cc517785b",
+        file="ms-ssim-18.safetensors",
+        sha256="ccbe4e49981e54b764d560913066ef2f07f51f0b6bd7792faaf65c754ab9cd24",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=17,
+        id=19,
         name="psnr",
-        file="psnr-17.safetensors",
-        sha256="6e7703db58ef0324972d386abe7ee171486f016ee7ff82c70e12f66477e416b0",
+        file="psnr-19.safetensors",
+        sha256="24bef24faef79889da8323d57b468954a6d23ba3fe04dc162aa34d4599b6142e",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-17.safetensors",
-        sha256="34beea122bb7fdb0feedac08d0bb5e0e1a0943522e8b8dc0e46315ae11b9bc08",
+        file="restore-19.safetensors",
+        sha256="d958a2737294bed1c815b0471bdeaab0979a1b213ceeba40e840e4b31d10a506",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),

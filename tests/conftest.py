@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -22,6 +23,16 @@ def tiny() -> weights.LoadedModel:
 @pytest.fixture(scope="session")
 def golden() -> Path:
     return TINY.parent
+
+
+@pytest.fixture(scope="session")
+def untold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in a file that does not say what it was tuned for, as the first ones did not."""
+    path = tmp_path_factory.mktemp("untold") / "untold.safetensors"
+    with safetensors.safe_open(TINY, "pt") as file:
+        metadata = {k: v for k, v in file.metadata().items() if k != "objective"}
+    safetensors.torch.save_file(safetensors.torch.load_file(TINY), path, metadata)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -91,8 +91,8 @@ def test_a_reach_is_where_a_layer_errs_least() -> None:
     middling = best(weight, x, UNIT)
     assert 2**middling >= 3 * UNIT  # three standard deviations
     assert best(weight, x * 8, UNIT) == middling + 3
-    x[0, 0] = 1e4  # one stray input is not worth the bits of all weights
-    assert best(weight, x, UNIT) <= middling + 1
+    # Three standard deviations are not the largest input: those few that are larger are clamped.
+    assert 2**middling < float(x.abs().max()) * UNIT
 
 
 def test_every_layer_of_the_prior_gets_a_reach(pictures: Path) -> None:

@@ -45,8 +45,8 @@ def test_calibration_is_measured_by_what_the_model_is_tuned_for(
     assert f"largest difference {worst:.4f} of ms_ssim on 2 pictures; promised 0.002" in result.output
 
 
-def test_a_model_that_does_not_say_its_tune_has_no_calibration(folder: Path) -> None:
-    result = CliRunner().invoke(calibration.main, [str(folder), "--model", str(TINY)])
+def test_a_model_that_does_not_say_its_tune_has_no_calibration(folder: Path, untold: Path) -> None:
+    result = CliRunner().invoke(calibration.main, [str(folder), "--model", str(untold)])
     assert result.exit_code == 1
     assert "does not say what it was tuned for" in result.output
 
