@@ -68,14 +68,21 @@ def main(image: Path, quality: float, threads: int, rounds: int, model: str) -> 
 
 
 def counting() -> FlopCounterMode:
-    """A counter that knows convolutions with an activation in the same pass, too."""
-    fused = {} if layers.FUSED is None else {layers.FUSED: fused_flops}
+    """A counter that knows convolutions with something else in the same pass, too."""
+    fused: dict[Any, Any] = {} if layers.FUSED is None else {layers.FUSED: fused_flops}
+    if layers.FUSED_SUM is not None:
+        fused[layers.FUSED_SUM.overloadpacket] = fused_sum_flops
     return FlopCounterMode(display=False, custom_mapping=fused)
 
 
 def fused_flops(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
     """Of a 1x1 convolution: two for each output and input channel."""
     return 2 * int(np.prod(out_shape)) * int(weight[1])
+
+
+def fused_sum_flops(total: Any, x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    """The same, where it is added to something."""
+    return fused_flops(x, weight, out_shape=out_shape)
 
 
 def per_pixel(counter: FlopCounterMode, pixels: Tensor) -> float:

@@ -107,11 +107,10 @@ class Decoder:
             for number, start, end in groups:
                 radius = int(tables.radius[number])
                 coded = self._coder.decode(tables.model(number), end - start)
-                values = coded - radius
-                escaped = np.flatnonzero(coded == 2 * radius + 1)
-                if len(escaped):
+                values = np.subtract(coded, radius, out=ordered[start:end])
+                if coded.max() > 2 * radius:
+                    escaped = np.flatnonzero(values > radius)
                     values[escaped] = self._pull_excess(len(escaped), radius)
-                ordered[start:end] = values
         except (AssertionError, ValueError) as error:  # what constriction raises for impossible data
             raise FormatError(f"the latents do not decode: {error}") from error
         symbols = np.zeros(len(table), np.int32)

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
 
-# A convolution with its activation in one pass: in bfloat16 the activation alone takes as long as the product.
-# Private to torch, whose compiler calls it, so that a version may lack it.
+# A convolution with what follows it in one pass: in bfloat16 the activation alone takes as long as the product, and in
+# float32 the sum of a residual branch a twentieth of g_s. Private to torch, whose compiler calls them, so that a
+# version may lack them.
 FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
 
 _undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
 
@@ -89,6 +91,8 @@ class Block(nn.Module):
 
     x ──┬── pw, lrelu ── dw kxk ── pw ──(+)──┬── pw (C -> 2C), lrelu ── pw (2C -> C) ──(+)──
         └────────────────────────────────┘   └─────────────────────────────────────┘
+
+    Where no gradient is asked for, the sums may take x's place in memory.
     """
 
     def __init__(self, channels: int, kernel: int = 3) -> None:
@@ -108,11 +112,25 @@ class Block(nn.Module):
             x = x + self.look(x)
             x = x + self.mix(x)
         else:
-            # In place, for fresh memory costs as much as the addition. Under autocast the branches are in
-            # bfloat16, but their sum is not, here as in training.
-            x = self.look(x).to(x.dtype).add_(x)
-            x = self.mix(x).to(x.dtype).add_(x)
+            x = _plus(x, self.look)
+            x = _plus(x, self.mix)
         return x
+
+
+def _plus(x: Tensor, branch: nn.Sequential) -> Tensor:
+    """x + branch(x), in place of one or the other, for fresh memory costs as much as the addition."""
+    *before, last = branch
+    h = x
+    for layer in before:
+        h = layer(h)
+    plain = x.device.type == "cpu" and x.dtype == h.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if plain and isinstance(last, Pointwise) and FUSED_SUM is not None:
+        weight, here, there = last.weight[:, :, None, None], x.permute(0, 3, 1, 2), h.permute(0, 3, 1, 2)
+        FUSED_SUM(here, there, weight, last.bias, [0, 0], [1, 1], [1, 1], 1, "add", None, None, [], None)
+        return x
+    # Under autocast the branches are in bfloat16, but their sum is not, here as in training.
+    total: Tensor = last(h).to(x.dtype).add_(x)
+    return total
 
 
 def in_full(layer: Pointwise, x: Tensor) -> Tensor:
@@ -124,6 +142,11 @@ def in_full(layer: Pointwise, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return F.linear(x, layer.weight, layer.bias)
         return F.linear(x, layer.weight).add_(layer.bias)  # in place, for `linear` would spread the bias out first
+
+
+def times(x: Tensor, factor: Tensor) -> Tensor:
+    """x * factor, in x's place where no gradient is asked for: fresh memory costs as much as the product."""
+    return x * factor if torch.is_grad_enabled() else x.mul_(factor)
 
 
 def space_to_depth(x: Tensor, r: int) -> Tensor:

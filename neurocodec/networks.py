@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth
+from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth, times
 from neurocodec.limits import GRID
 from neurocodec.prior import Context, HyperSynthesis, QualityTable
 
@@ -69,10 +69,9 @@ class Analysis(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         # Between resolutions there is no residual branch around a layer: what bfloat16 rounds away there is lost.
-        x = in_full(self.enter, space_to_depth(x - 0.5, 8)) * self.quality_8(t).exp()
-        x = in_full(self.down, space_to_depth(self.blocks_8(x), 2)) * self.quality_16(t).exp()
-        y: Tensor = in_full(self.leave, self.blocks_16(x)) * self.log_gain(t).exp()
-        return y
+        x = times(in_full(self.enter, space_to_depth(x - 0.5, 8)), self.quality_8(t).exp())
+        x = times(in_full(self.down, space_to_depth(self.blocks_8(x), 2)), self.quality_16(t).exp())
+        return times(in_full(self.leave, self.blocks_16(x)), self.log_gain(t).exp())
 
 
 class Synthesis(nn.Module):
@@ -91,9 +90,9 @@ class Synthesis(nn.Module):
 
     def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:
         # As in g_a: between resolutions, in full.
-        x = in_full(self.enter, y_hat * self.log_inverse_gain(t).exp()) * self.quality_16(t).exp()
-        x = depth_to_space(in_full(self.up, self.blocks_16(x)), 2) * self.quality_8(t).exp()
-        return depth_to_space(in_full(self.leave, self.blocks_8(x)), 8) + 0.5
+        x = times(in_full(self.enter, y_hat * self.log_inverse_gain(t).exp()), self.quality_16(t).exp())
+        x = times(depth_to_space(in_full(self.up, self.blocks_16(x)), 2), self.quality_8(t).exp())
+        return depth_to_space(in_full(self.leave, self.blocks_8(x)), 8).add_(0.5)
 
 
 class HyperAnalysis(nn.Module):
