@@ -40,6 +40,14 @@ class Tables:
         if not certain[: self.silent].all():
             raise ValueError("a table that is certain of its zero comes after one that is not")
 
+    def loud(self) -> Tables:
+        """The same tables, of which none is silent: those that were give all but zero the least there is."""
+        if not self.silent:
+            return self
+        row = np.array([1, (1 << PRECISION) - 3, 1, 1], np.int32)
+        frequencies = np.concatenate([np.tile(row, self.silent), self.frequencies[2 * self.silent :]])
+        return Tables(frequencies, np.concatenate([np.ones(self.silent, np.int32), self.radius[self.silent :]]))
+
     def row(self, table: int) -> NDArray[np.int32]:
         """The frequencies of one table."""
         ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)

@@ -24,6 +24,9 @@ from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 
 BLOCK = 32  # units of 64 pixels: the side of the blocks that latents are coded in, a part of the format
+# Quality positions from here on code silent tables, too: on dithered patterns, which no training picture has, the prior
+# is so wrong that what they leave out would be missed at high quality (some 10 dB), and they would save little there.
+LOUD = 4 << POSITION_BITS
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
 ANALYSIS, SYNTHESIS = 0.65, 0.65  # of the time that compression and decompression take
 
@@ -53,6 +56,7 @@ class Codec:
         self.networks = networks.eval().requires_grad_(False)
         self.heads = heads_of(networks)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
+        self.loud_tables = y_tables.loud()
         self.device = next(networks.g_a.parameters()).device
         # Receptive fields, in units of 64 pixels, rounded up.
         self.g_a_halo = -(-c.reach(c.analysis_blocks) // STRIDE)
@@ -90,15 +94,15 @@ class Codec:
 
         # 2. Hyper-latents.
         coder.push(to_numpy(z_symbols), self._z_table(z_symbols, position), self.z_tables)
-        predictor = self.predictor(z_symbols, position)
+        predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
         for step, block, done in self.blocks(predictor.bounds):
             here = window_of(y, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y)
-            symbols = quantize(halves.take(step, here), mean).mul_(table >= self.y_tables.silent)
-            coder.push(to_numpy(symbols), to_numpy(table), self.y_tables)
+            symbols = quantize(halves.take(step, here), mean).mul_(table >= tables.silent)
+            coder.push(to_numpy(symbols), to_numpy(table), tables)
             halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
             report(done)
 
@@ -113,7 +117,7 @@ class Codec:
         shape = (1, -(-height // STRIDE), -(-width // STRIDE), self.config.hyper_latents)
         z_symbols = torch.empty(shape, dtype=torch.int32)
         z_symbols = self._tensor(coder.pull(self._z_table(z_symbols, position), self.z_tables)).view(shape)
-        predictor = self.predictor(z_symbols, position)
+        predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
         y_hat = torch.zeros((1, 4 * shape[1], 4 * shape[2], self.config.latents), dtype=torch.int32, device=self.device)
@@ -121,7 +125,7 @@ class Codec:
             here = window_of(y_hat, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y_hat)
-            symbols = self._tensor(coder.pull(to_numpy(table), self.y_tables)).view(mean.shape)
+            symbols = self._tensor(coder.pull(to_numpy(table), tables)).view(mean.shape)
             halves.put(step, here, dequantize(symbols, mean))
             report(done)
         return y_hat
@@ -196,6 +200,10 @@ class Codec:
         """A quality position in units of 2**-12 as what the networks take, (1,) float64."""
         exact = position / (1 << POSITION_BITS)  # a power of two: exact
         return torch.tensor([exact], dtype=torch.float64, device=self.device)
+
+    def y_tables_at(self, position: int) -> Tables:
+        """The tables of the latents at a quality position."""
+        return self.y_tables if position < LOUD else self.loud_tables
 
     def _z_table(self, z_symbols: Tensor, position: int) -> NDArray[np.int16]:
         """The table of each hyper-latent: that of its channel at the nearest quality anchor."""

@@ -69,7 +69,6 @@ class Refiner:
         load_float(self.context, codec.networks.context)
         for network in (self.h_s, self.context):
             network.to(codec.device).requires_grad_(False)
-        self.y_costs = costs(codec.y_tables, range(TABLES)).to(codec.device)
 
     def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Latents:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
@@ -132,6 +131,7 @@ class Window:
         self.t = model.codec.t(position).float()
         self.multiplier = model.multiplier(position)
         c = model.codec
+        self.y_costs = costs(c.y_tables_at(position), range(TABLES)).to(c.device)
         self.z_costs = costs(c.z_tables, c.z_table_numbers(position)).to(c.device)
         self.first = mask_1(around.y)
 
@@ -189,7 +189,7 @@ class Window:
         mean = torch.where(self.first, mean_1, mean_2)
         table = torch.where(self.first, table_1, table_2)
         symbols = rounding.y(latents.y - mean)
-        bits = bits + between(m.y_costs, symbols, table if rounding.soft else table.round()).sum()
+        bits = bits + between(self.y_costs, symbols, table if rounding.soft else table.round()).sum()
         with autocast(self.x.device, enabled=rounding.soft):
             x_hat = m.codec.networks.g_s(symbols + mean, self.t)
         height, width = self.x.shape[1:3]

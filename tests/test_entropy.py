@@ -119,6 +119,15 @@ def test_silent_tables_code_nothing() -> None:
     assert data == plain.finish()
     np.testing.assert_array_equal(Decoder(data).pull(np.concatenate([table + 2, quiet]), tables)[:5000], symbols)
     assert not Decoder(b"").pull(quiet, tables).any()
+    loud = tables.loud()
+    assert (loud.silent, loud.radius[:2].tolist()) == (0, [1, 1])
+    np.testing.assert_array_equal(loud.row(1), [1, (1 << PRECISION) - 3, 1, 1])
+    np.testing.assert_array_equal(loud.row(5), tables.row(5))
+    assert TABLES.loud() is TABLES
+    strays = np.array([0, 0, -1, 900, 0], np.int32)
+    encoder = Encoder()
+    encoder.push(strays, np.zeros(5, np.uint8), loud)
+    np.testing.assert_array_equal(Decoder(encoder.finish()).pull(np.zeros(5, np.uint8), loud), strays)
     with pytest.raises(ValueError, match="certain"):
         Tables(np.concatenate([TABLES.frequencies, silent]), np.concatenate([TABLES.radius, none]))
 

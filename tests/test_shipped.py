@@ -89,6 +89,16 @@ def test_small_and_odd_sizes(photograph: Pixels, model: str, height: int, width:
     assert metrics.psnr(decoded, pixels) > (20 if height * width == 1 else 24)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_patterns_that_no_training_picture_has_get_better_with_quality(model: str) -> None:
+    """Where the prior is as wrong as it gets, too: nothing is left out that would be missed."""
+    pattern = (np.kron(np.indices((64, 64)).sum(0) % 2, np.ones((2, 2))) * 255).astype(np.uint8)
+    pixels = np.repeat(pattern[:, :, None], 3, axis=2)
+    found = [metrics.psnr(api.decompress(api.compress(pixels, q, model)).pixels, pixels) for q in (20, 60, 100)]
+    assert found[0] + 1 < found[1]
+    assert found[1] + 1 < found[2]
+
+
 def test_golden_files_of_shipped_models_hold_for_ever() -> None:
     """Each was made when its model was frozen, and decodes to the same latents in every version since."""
     hashes = json.loads(HASHES.read_text())

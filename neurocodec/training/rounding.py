@@ -61,7 +61,6 @@ def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tens
     return (weight * steps[:, None]).round().int(), (bias * steps).round().int(), shifts
 
 
-@torch.inference_mode()
 def best_reaches(model: TrainingModel, pictures: Sequence[Tensor]) -> dict[str, tuple[int, ...]]:
     """The reach (a power of two) of each part of each layer's input, by the layer's name in ``model.networks``, judged
     on pictures (H, W, 3) uint8 at the lowest, a middling and the highest quality."""
@@ -78,6 +77,7 @@ def best_reaches(model: TrainingModel, pictures: Sequence[Tensor]) -> dict[str, 
     }
 
 
+@torch.no_grad()
 def best(weight: Tensor, x: Tensor, unit: float) -> int:
     """The reach with which weights (C_out, terms), rounded, come closest to themselves on inputs (N, C_in).
 
@@ -110,7 +110,7 @@ def inputs_of(
     def watch(name: str, layer: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             places = torch.randint(inputs[0].shape[:3].numel(), (each,), generator=generator)
-            seen = torch.cat([x.reshape(-1, x.shape[-1])[places] for x in inputs], dim=1)
+            seen = torch.cat([x.detach().reshape(-1, x.shape[-1])[places] for x in inputs], dim=1)
             sizes = layer.sizes if isinstance(layer, Join) else [seen.shape[1]]
             rows[name].append(list(torch.split(seen, sizes, dim=1)))
 
@@ -121,7 +121,8 @@ def inputs_of(
         for picture in pictures:
             x = pad(picture[None].float() / 255)
             for t in (0.0, top / 2, float(top)):
-                model(x, torch.tensor([t]))
+                with torch.enable_grad():  # without it a block does not call its last layers by themselves
+                    model(x, torch.tensor([t]))
     finally:
         for hook in hooks:
             hook.remove()
