@@ -223,7 +223,10 @@ def make_exact(module: nn.Module, integers: Mapping[str, Tensor], path: str = ""
 def _take(integers: Mapping[str, Tensor], layer: str, name: str, like: Tensor) -> Tensor:
     tensor = integers.get(f"{layer}.{name}")
     if tensor is None or tensor.shape != like.shape or tensor.is_floating_point():
-        raise WeightsError(f"the exact layer {layer} has no integer {name} of shape {tuple(like.shape)}.")
+        raise WeightsError(
+            f"the exact layer {layer} has no integer {name} of shape {tuple(like.shape)} "
+            "(weights of another release have to be exported again)."
+        )
     return tensor
 
 

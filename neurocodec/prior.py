@@ -47,15 +47,11 @@ class ToTable(nn.Module):
 
 
 class Join(Pointwise):
-    """The 1x1 convolution of what two tensors hold at a position: features (..., N) and latents (..., M)."""
+    """The 1x1 convolution of features and, behind them, latents of the same position: (..., N + M) -> (..., C_out)."""
 
     def __init__(self, features: int, latents: int, width: int) -> None:
         super().__init__(features + latents, width)
         self.sizes = [features, latents // 2, latents // 2]  # the latents come in halves
-
-    def forward(self, features: Tensor, latents: Tensor) -> Tensor:  # type: ignore[override]
-        """-> (..., C_out)."""
-        return super().forward(torch.cat([features, latents], dim=-1))
 
 
 class Raw(Pointwise):
@@ -108,7 +104,7 @@ class Context(nn.Module):
 
     def features_2(self, psi: Tensor, y_hat_1: Tensor) -> Tensor:
         """psi, y_hat (zero where not of step 1) -> features (B, H/16, W/16, C) for head_2."""
-        x: Tensor = self.block(self.join(psi, y_hat_1))
+        x: Tensor = self.block(self.join(torch.cat([psi, y_hat_1], dim=-1)))
         return x
 
 

@@ -138,7 +138,7 @@ def test_a_photograph_with_the_shipped_model() -> None:
     # Bits and distortion together: of a small picture, bytes alone come in steps of a fifth of a percent.
     assert refiner.value(refiner.refine(x, position, EFFORT_STEPS[4]), x, position) < 0.995 * before
     data = [neurocodec.compress(photograph, 50, effort=effort) for effort in (0, 4)]
-    assert data[1] != data[0]
+    assert len(data[1]) < len(data[0])
     assert neurocodec.decompress(data[1]).pixels.shape == photograph.shape
 
 

@@ -109,8 +109,9 @@ def inputs_of(
 
     def watch(name: str, layer: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def look(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            places = torch.randint(inputs[0].shape[:3].numel(), (each,), generator=generator)
-            seen = torch.cat([x.detach().reshape(-1, x.shape[-1])[places] for x in inputs], dim=1)
+            (x,) = inputs
+            places = torch.randint(x.shape[:3].numel(), (each,), generator=generator)
+            seen = x.detach().reshape(-1, x.shape[-1])[places]
             sizes = layer.sizes if isinstance(layer, Join) else [seen.shape[1]]
             rows[name].append(list(torch.split(seen, sizes, dim=1)))
 
