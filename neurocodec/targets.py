@@ -83,6 +83,7 @@ def search(measure: Callable[[int], float], target: Target) -> tuple[int, bool]:
     """
     how, wanted = target.how, target.how.scale(target.value)
     ends: dict[bool, _End] = {}  # by whether they lie below the crossing: the nearest one on each side
+    widths: list[int] = []  # of what lay between the ends
     quality, step, last = START, 0.0, None
     while True:
         value = measure(quality)
@@ -93,11 +94,15 @@ def search(measure: Callable[[int], float], target: Target) -> tuple[int, bool]:
         before = ends.get(low)
         ends[low] = _End(quality, off)
         if low in ends and (not low) in ends:
-            if ends[False].quality - ends[True].quality <= 1:
+            widths.append(ends[False].quality - ends[True].quality)
+            if widths[-1] <= 1:
                 return ends[how.at_most].quality, True
-            if last == low:  # twice on the same side: pull the line over to it
-                ends[not low].off /= 2
+            if last == low and before is not None:  # twice on the same side: pull the line over to it
+                kept = off / before.off if before.off else 1.0  # Anderson & Björck 1973
+                ends[not low].off *= 1 - kept if 0 < kept < 1 else 0.5
             quality = _crossing(ends[True], ends[False])
+            if len(widths) > 3 and widths[-1] > widths[-4] / 2:  # a curve that lines do not fit
+                quality = (ends[True].quality + ends[False].quality) // 2
         else:
             if quality == (HIGHEST if low else LOWEST):
                 return quality, met
