@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -44,7 +43,7 @@ class Objective:
     def multiplier(self, t: Tensor, anchors: int) -> Tensor:
         """lambda at quality positions t (B,) in [0, anchors - 1]: log-spaced between the anchors."""
         low, high = self.lambdas
-        return low * torch.tensor(high / low, device=t.device) ** (t / (anchors - 1))
+        return low * (high / low) ** (t / (anchors - 1))
 
     def distortion(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """x_hat, x (B, H, W, 3) in [0, 1] -> the distortion (B,), 255^2 MSE (B,), and 1 - MS-SSIM (B,)

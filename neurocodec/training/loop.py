@@ -115,25 +115,26 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     model.train()
     stopped = stop_flag()
     sums: dict[str, Tensor] = {}
-    bad = 0
+    bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
     count, first, started = 0, run.step, time.monotonic()
     logged = saved = validated = started
     before = run.seconds
     while run.step < run.steps and not stopped():
         phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
-        t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device)
+        t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device, non_blocking=True)
         seen = corrupt(x, run.generator) if phase.denoise else None
-        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
+        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of, phase.balance)
         torch.autograd.backward(loss)
-        norm, finite = descend(run, rate)
+        norm = descend(run, rate)
         # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.
-        bad = 0 if finite else bad + 1
-        if bad == BAD_BATCHES:
+        bad = (bad + 1) * ~torch.isfinite(norm)
+        run.step += 1
+        # To look is to wait for a GPU, which would stand idle while the next step is asked of it.
+        if run.step % BAD_BATCHES == 0 and bad >= BAD_BATCHES:
             raise TrainingError(
                 f"step {run.step}: {bad} batches in a row had no finite gradient. The last checkpoint is kept."
             )
-        run.step += 1
         run.update_average()
         count += 1
         for key, value in (parts | {"norm": norm}).items():
@@ -163,17 +164,18 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-def descend(run: Run, rate: float) -> tuple[Tensor, bool]:
-    """One step of the optimizers along the clipped gradient, if it is finite -> its norm, and whether."""
+def descend(run: Run, rate: float) -> Tensor:
+    """One step of the optimizers along the clipped gradient -> its norm before. One that is not finite counts as 0."""
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), CLIP_NORM)
-    finite = bool(torch.isfinite(norm))  # waits for a GPU: once a step
+    for p in run.model.parameters():
+        if p.grad is not None:
+            p.grad.nan_to_num_(0, 0, 0)  # clipping has made all of them 0 or nan where one was not finite
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate
-        if finite:
-            optimizer.step()
+        optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return norm, finite
+    return norm
 
 
 def random_positions(batch: int, anchors: int, generator: torch.Generator, lean: float = 1.0) -> Tensor:
