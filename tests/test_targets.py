@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -33,6 +33,9 @@ MODEL = str(TINY)
     st.floats(0.4, 2.5),
     st.integers(0, 10200),
 )
+@example("psnr", 2.0, 2.5, 111)  # flat where it starts
+@example("psnr", 5.5, 2.5, 350)
+@example("msssim", 7.0, 1.5, 121)
 def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality: int) -> None:
     """Curves of every steepness and bend, with the plateaus that whole bytes make, and targets beyond their ends."""
     tried: list[int] = []

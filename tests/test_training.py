@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -223,3 +224,21 @@ def test_divergence_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(TrainingError, match="no finite gradient"):
         train(pictures, tmp_path, replace(SETTINGS, steps=200), device=CPU, config=TINY, report=quiet)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_a_bad_batch_is_left_out(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    drawn: list[torch.Tensor] = []
+
+    def fourth_is_bad(*arguments: Any) -> torch.Tensor:
+        drawn.append(random_batch(*arguments))
+        return drawn[-1] * torch.nan if len(drawn) == 4 else drawn[-1]  # the first is for the first weights
+
+    monkeypatch.setattr(loop, "random_batch", fourth_is_bad)
+    settings = replace(SETTINGS, optimizer=optimizer)
+    train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
+    assert len(drawn) == 1 + settings.steps
+    for which in ("model", "average"):
+        assert bool(parameters(tmp_path, which).isfinite().all())
