@@ -1,14 +1,15 @@
 """python -m benchmarks.exactness [IMAGES] [--megapixels 1,4]: are decoded latents really equal, to the bit?
 
 Compresses each picture of a folder at several qualities, decodes the latents with 1 and 2 threads and with several
-window sizes (and on a GPU where there is one), and compares SHA-256 hashes of them. With --megapixels it draws
-pictures of these sizes, and for each window size compares the latents and their bytes, and decoded pixels, which
-may differ by one level.
+window sizes (and on a GPU where there is one), and compares SHA-256 hashes of them; where the processor has bfloat16,
+it says how far pixels are from those of a decoder in float32. With --megapixels it draws pictures of these sizes, and
+for each window size compares the latents and their bytes, and decoded pixels, which may differ by one level.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ import neurocodec
 from benchmarks import machine, pictures
 from neurocodec import container, weights
 from neurocodec.model import Codec
+from neurocodec.precision import FLOAT32, has_bfloat16
 
 WINDOWS = (1, 2, 5, 24)
 STRIP = 512  # rows that are drawn and compared at a time
@@ -69,16 +71,37 @@ def folder(images: Path, model: str, qualities: tuple[float, ...]) -> int:
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
     ways = [(d, threads, window) for d in devices for threads in (1, 2) for window in WINDOWS]
     files = different = 0
+    apart = np.zeros(256, np.int64)  # how many values of pixels are so many levels apart
     for name, pixels in pictures.load(images).items():
         for quality in qualities:
             data = neurocodec.compress(pixels, quality, model)
             hashes = {latent_hash(data, model, *way) for way in ways}
             files += 1
+            if has_bfloat16(torch.device("cpu")):
+                apart += levels_apart(data, model)
             if len(hashes) > 1:
                 different += 1
                 print(f"{name} at quality {quality:g}: {len(hashes)} different latents")
     print(f"{files} files, each decoded in {len(ways)} ways {ways}: {different} with differences")
+    if apart.any():
+        print(
+            f"of {apart.sum() / 1e6:.1f} million values of pixels, {100 * apart[1] / apart.sum():.2f} % are one level "
+            f"from those in float32, {apart[2]} two, {apart[3:].sum()} more; at most {apart.nonzero()[0].max()} levels"
+        )
     return different
+
+
+def levels_apart(data: bytes, model: str) -> NDArray[np.int64]:
+    """How many values of a file's pixels, in bfloat16 and in float32, are 0, 1, ... levels apart, (256,)."""
+    loaded, c = weights.load(model, torch.device("cpu")), container.unpack(data)
+    decoded = []
+    for wanted in ("", "1"):
+        os.environ[FLOAT32] = wanted
+        pixels = loaded.codec.decompress(c.latents, c.height, c.width, loaded.position(c.quality))
+        decoded.append(pixels.numpy().astype(np.int16))
+    del os.environ[FLOAT32]
+    fast, full = decoded
+    return np.bincount(np.abs(fast - full).ravel(), minlength=256)
 
 
 def latent_hash(data: bytes, model: str, device: str, threads: int, window: int) -> str:

@@ -147,7 +147,6 @@ class Codec:
             return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float() / 255
 
         def network(x: Tensor) -> Tensor:
-            # An encoder may round as it likes, and so g_a was trained. Not so g_s: decoders are to agree on pixels.
             with autocast(self.device):
                 y: Tensor = self.networks.g_a(x, t)
             return y
@@ -175,7 +174,9 @@ class Codec:
         t = self.t(position).float()
 
         def network(y_hat: Tensor) -> Tensor:
-            x_hat: Tensor = self.networks.g_s(y_hat.float() / ONE, t).clamp_(0, 1)
+            # So it was trained. A graphics card, which is fast enough without, decodes as a plain processor does.
+            with autocast(self.device, enabled=self.device.type == "cpu"):
+                x_hat: Tensor = self.networks.g_s(y_hat.float() / ONE, t).clamp_(0, 1)
             if scale > 1:
                 x_hat = F.avg_pool2d(x_hat.permute(0, 3, 1, 2), scale).permute(0, 2, 3, 1)
             return x_hat.mul_(255).round_().byte()

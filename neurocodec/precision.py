@@ -1,8 +1,12 @@
-"""Where networks may compute in bfloat16: in training, refinement and analysis, on processors that are faster in it."""
+"""Where networks may compute in bfloat16: transforms and training, on processors that are faster in it."""
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+FLOAT32 = "NEUROCODEC_FLOAT32"  # of the environment: set, nothing computes in bfloat16
 
 
 def autocast(device: torch.device, enabled: bool = True) -> torch.autocast:
@@ -15,7 +19,9 @@ def autocast(device: torch.device, enabled: bool = True) -> torch.autocast:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, as far as torch can tell."""
+    """Whether the device multiplies bfloat16 in hardware, as far as torch can tell, and nobody wants float32."""
+    if os.environ.get(FLOAT32):
+        return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     # Private to torch, so that a version may lack it: float32 is then right, if slower.
