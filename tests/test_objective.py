@@ -76,16 +76,6 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_balance_is_the_power_of_lambda_that_a_loss_is_divided_by() -> None:
-    torch.manual_seed(0)
-    x = torch.from_numpy(draw("shapes", 192, 192))[None].float() / 255
-    model, t = TrainingModel(TINY).eval(), torch.tensor([2.0])
-    with torch.no_grad():
-        plain, half = (float(loss_of(model, x, t, MIX, 3, balance=balance)[0]) for balance in (0.0, 0.5))
-    low, high = MIX.lambdas
-    assert plain / half == pytest.approx((high / low) ** 0.5, rel=1e-5)
-
-
 @pytest.mark.filterwarnings("ignore")  # those within the compiler
 def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs (``training.compiled``), but for the last stage of the compiler."""

@@ -124,7 +124,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device, non_blocking=True)
         seen = corrupt(x, run.generator) if phase.denoise else None
-        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of, phase.balance)
+        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
         torch.autograd.backward(loss)
         norm = descend(run, rate)
         # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.

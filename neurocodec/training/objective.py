@@ -99,13 +99,11 @@ def loss_of(
     seen: Tensor | None = None,
     beta: float = 1.0,
     distortion_of: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = Objective.distortion,
-    balance: float = 0.35,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM).
 
-    seen is what the encoder gets instead of x: the denoising autoencoder's corrupted pictures. balance is what
-    ``Phase`` says of it. What the loss is made of stays on the device: to read it there is to wait for all that was
-    asked of it.
+    seen is what the encoder gets instead of x: the denoising autoencoder's corrupted pictures. What it is made of
+    stays on the device: to read it there is to wait for all that was asked of it.
     """
     with autocast(x.device):
         x_hat, bits_y, bits_z = model(x if seen is None else seen, t, beta)
@@ -117,7 +115,8 @@ def loss_of(
     parts = {"bpp": bpp.mean(), "bpp_z": (bits_z / pixels).mean(), "mse": mse.mean()}
     # nan: not measured in this phase
     parts["1-msssim"] = torch.full_like(bpp[0], math.nan) if dissimilarity is None else dissimilarity.mean()
-    losses = (bpp + lam * distortion) / (lam / objective.lambdas[0]) ** balance
+    # High rates have large losses; undivided they would drown the low ones.
+    losses = (bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35
     if seen is not None:  # and much noise leaves a large error whatever the encoder does
         losses = losses * (LEFT_ERROR / (mse.detach() + LEFT_ERROR))
     loss = losses.mean()

@@ -20,9 +20,7 @@ class Phase:
     warm_up: int = 200  # steps
     constant: float = 0.5  # share of the phase before the cosine starts
     denoise: bool = False  # the encoder sees corrupted pictures, and only it learns
-    lean: float = 1.0  # exponent of the positions drawn in the quality range: below 1 the high ones are drawn more
-    # High rates have large losses, which undivided would drown the low ones: a loss is divided by lambda to this power.
-    balance: float = 0.35
+    lean: float = 1.0  # exponent of the positions drawn in the quality range: below 1 the high qualities are drawn more
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate at a step of this phase, which lasts the given steps."""
@@ -40,11 +38,7 @@ MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coa
 MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
-    "ms-ssim": (
-        Phase("mse", 0.3, 1e-3, START, constant=1.0),
-        # The lowest quality has neighbours on one side only, and the more a model learns the more it gives that up.
-        Phase("mix", 0.7, 6e-4, MIX, constant=0.35, lean=1.25, balance=0.45),
-    ),
+    "ms-ssim": (Phase("mse", 0.3, 1e-3, START, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
     "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
     # The decoder and the prior stay those of the weights file it starts from: they decode its files.
     "restore": (Phase("restore", 1.0, 5e-4, MSE, denoise=True, lean=0.5),),
