@@ -119,3 +119,31 @@ def test_folders_that_are_none(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = run("compress", tmp_path / "empty", tmp_path / "out", *MODEL)
     assert (result.exit_code, f"{tmp_path / 'empty'}: there is no picture file" in result.stderr) == (1, True)
+
+
+def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_in_work(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for i in range(12):
+        Image.fromarray(draw("noise", 300, 300, seed=i)).save(photos / f"{i:02}.png")
+    program = (  # as if Ctrl-C came just after the first line
+        "import neurocodec.commands.batch as batch\n"
+        "from neurocodec.__main__ import main\n"
+        "plain, lines = batch.tell, []\n"
+        "def tell(line, quiet):\n"
+        "    plain(line, quiet)\n"
+        "    lines.append(line)\n"
+        "    if len(lines) == 1:\n"
+        "        raise KeyboardInterrupt\n"
+        "batch.tell = tell\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py"), "compress", "-j", "2", str(photos), str(out), *MODEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    made = files(out)
+    assert done.returncode == 130, done.stderr
+    assert "Stopping: the pictures in work are finished first." in done.stderr
+    assert f"{len(made)} of 12 files" in done.stderr
+    assert 1 <= len(made) < 12

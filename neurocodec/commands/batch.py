@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -154,6 +154,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         tell_each(told, todo, summary, quiet, as_json)
     except KeyboardInterrupt:
         stopped = True
+        tell_each(after_interrupt(told), todo, summary, quiet, as_json)
     finally:
         for folder in reversed(made):
             with suppress(OSError):  # what is empty goes again
@@ -199,10 +200,20 @@ def tell_each(
                 tell(result.line, quiet)
 
 
-def alone(jobs: list[Job], work: Work) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
+def alone(jobs: list[Job], work: Work) -> Generator[tuple[Job, Outcome | NeurocodecError]]:
     """The jobs, one after the other in this process."""
     for job in jobs:
         yield job, attempt(work, job)
+
+
+def after_interrupt(
+    results: Generator[tuple[Job, Outcome | NeurocodecError]],
+) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
+    """What is still to be told: nothing where the interrupt came in the midst of the jobs, for they knew of it; but
+    where it came while a result was told, they have to be stopped, and what is in work comes yet."""
+    with suppress(KeyboardInterrupt):
+        yield results.throw(KeyboardInterrupt())
+        yield from results
 
 
 def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
@@ -214,7 +225,7 @@ def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
         return NeurocodecError("not enough memory for this picture; fewer --workers need less.")
 
 
-def pooled(jobs: list[Job], work: Work, count: int) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
+def pooled(jobs: list[Job], work: Work, count: int) -> Generator[tuple[Job, Outcome | NeurocodecError]]:
     """The jobs by several processes, in the order in which they end."""
     threads = max(1, (os.cpu_count() or 1) // count)
     # Spawned, not forked: torch's threads do not survive a fork.
