@@ -2,15 +2,16 @@
 
 The encoder network guesses latents in one go, for all pictures alike. Here y and z are moved by
 gradient descent on rate + lambda * distortion, with the decoder fixed; the file and the decoder know
-nothing of it. Rounding is relaxed by stochastic Gumbel annealing (Yang, Bamler, Mandt 2020,
-"Improving inference for neural image compression"): a value is rounded up or down at random, the
-nearer the likelier, and the randomness is annealed away.
+nothing of it. Rounding is relaxed to a step that is soft at first and hard at last, and a little noise
+lets latents look over the edge. That is stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving
+inference for neural image compression") with a third of its noise, which was most of what its gradients held.
 
 Works window by window, so that memory is bounded by the window on pictures of any size.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,11 +32,11 @@ from neurocodec.windows import Area, Report, grow, part_of, silent, tiles, windo
 # In units of 64 pixels: what is refined at a time, and what is looked at around it. A window at the edge of a
 # picture may hold a single pixel, and with a halo of three is wide enough for MS-SSIM all the same.
 WINDOW, HALO = 12, 3
-RATE = 0.01  # Adam's step, in quantization steps
-HOT, COLD = 0.35, 0.1  # temperatures of the relaxed rounding, first and last
-SHORT = 60  # steps: shorter runs start colder, for they have no time to cool
+RATE, LAST_RATE = 0.02, 0.1  # Adam's step in quantization steps, and the share of it that is left at the end
+SHARPNESS = (2.5, 60.0)  # of the relaxed rounding, first and last
+JITTER = (0.1, 0.02)  # of latents on the edge, in quantization steps, first and last
 EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 150, 300, 1000)  # of effort 0 to 9
-CHECKS = 5  # times that really rounded latents are evaluated on the way; the best ones are kept
+CHECKS = 2  # times that really rounded latents are evaluated on the way; the best ones are kept
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,11 @@ class Window:
         best = self.around.window(self.inner).clone()
         lowest = self.rounded_loss(best)
         checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
-        hot = COLD + (HOT - COLD) * min(1.0, steps / SHORT)
         for step in range(steps):
-            temperature = hot * (COLD / hot) ** (step / max(steps - 1, 1))
-            loss = self.loss(self.placed(moving), Sga(temperature, generator))
+            done = step / max(steps - 1, 1)
+            optimizer.param_groups[0]["lr"] = RATE * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
+            sharpness, jitter = (first * (last / first) ** done for first, last in (SHARPNESS, JITTER))
+            loss = self.loss(self.placed(moving), SoftRounding(sharpness, jitter, generator))
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -208,13 +210,14 @@ class Rounding:
         return v.round()
 
 
-class Sga(Rounding):
-    """Up or down at random, relaxed: one sample of the noise for all that is asked of it."""
+class SoftRounding(Rounding):
+    """A step between whole numbers with a slope of `sharpness` in the middle, where it is moved at random by `jitter`
+    (a standard deviation, in steps): one sample of the noise for all that is asked of it."""
 
     soft = True
 
-    def __init__(self, temperature: float, generator: torch.Generator) -> None:
-        self.temperature, self.generator = temperature, generator
+    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator) -> None:
+        self.sharpness, self.jitter, self.generator = sharpness, jitter, generator
         self.noise: dict[str, Tensor] = {}
 
     def y(self, v: Tensor) -> Tensor:
@@ -224,13 +227,12 @@ class Sga(Rounding):
         return self._sample("z", v)
 
     def _sample(self, name: str, v: Tensor) -> Tensor:
-        if name not in self.noise:  # the difference of two Gumbel variables is logistic
-            u = torch.rand(v.shape, generator=self.generator, device=v.device).clamp_(1e-6, 1 - 1e-6)
-            self.noise[name] = u.log() - (-u).log1p()
+        if name not in self.noise:
+            self.noise[name] = torch.randn(v.shape, generator=self.generator, device=v.device)
         low = v.detach().floor()
         share = (v - low).clamp(1e-4, 1 - 1e-4)
-        odds = (torch.atanh(share) - torch.atanh(1 - share)) / self.temperature
-        return low + torch.sigmoid((odds + self.noise[name]) / self.temperature)
+        # The odds' slope is 4 in the middle: there jitter is in steps, and towards whole numbers it fades.
+        return low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
 
 
 def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:

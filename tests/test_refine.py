@@ -17,7 +17,7 @@ from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, UNIT
 from neurocodec.model import Codec
 from neurocodec.objective import Objective
-from neurocodec.refine import EFFORT_STEPS, Latents, Refiner, Rounding, Sga, between, costs, interpolate
+from neurocodec.refine import EFFORT_STEPS, Latents, Refiner, Rounding, SoftRounding, between, costs, interpolate
 from neurocodec.training.recipe import MIX, MSE
 from neurocodec.training.tables import SymbolCounter
 from tests.drawing import draw
@@ -75,15 +75,25 @@ def test_float_twins_agree_with_the_exact_path(tiny: weights.LoadedModel) -> Non
     assert float(window.loss(latents, Rounding())) == pytest.approx(told, rel=0.02)
 
 
-def test_relaxed_rounding_becomes_rounding() -> None:
+def test_soft_rounding_becomes_rounding() -> None:
     v = torch.tensor([-1.3, -0.2, 0.1, 0.9, 2.4]).repeat(400, 1)
     generator = torch.Generator().manual_seed(1)
-    hot = Sga(0.6, generator)
-    assert torch.equal(hot.y(v), hot.y(v))  # one sample for all that ask
-    assert not torch.equal(hot.y(v), Sga(0.6, generator).y(v))
-    cold = Sga(0.01, generator).y(v)
-    assert torch.allclose(cold, v.round(), atol=1e-3)
-    assert bool(((hot.y(v) >= v.floor()) & (hot.y(v) <= v.floor() + 1)).all())
+    soft = SoftRounding(2.5, 0.1, generator)
+    assert torch.equal(soft.y(v), soft.y(v))  # one sample for all that ask
+    assert not torch.equal(soft.y(v), SoftRounding(2.5, 0.1, generator).y(v))
+    assert bool(((soft.y(v) >= v.floor()) & (soft.y(v) <= v.floor() + 1)).all())
+    hard = SoftRounding(1000, 0.01, generator).y(v)
+    assert torch.allclose(hard, v.round(), atol=1e-3)
+
+
+def test_soft_rounding_is_as_steep_and_as_unsteady_as_it_says() -> None:
+    middle = torch.full((20000,), 0.5, requires_grad=True)
+    still = SoftRounding(2.5, 0.0, torch.Generator()).y(middle)
+    (slope,) = torch.autograd.grad(still.sum(), middle)
+    assert slope[0].item() == pytest.approx(2.5, rel=1e-4)
+    # Near the middle, noise moves a latent by the jitter before it is rounded.
+    moved = SoftRounding(2.5, 0.02, torch.Generator().manual_seed(2)).y(middle)
+    assert float((moved.detach() - 0.5).std()) == pytest.approx(2.5 * 0.02, rel=0.03)
 
 
 @pytest.mark.parametrize("objective", [MSE, MIX], ids=["mse", "mix"])
