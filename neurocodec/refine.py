@@ -35,7 +35,10 @@ WINDOW, HALO = 12, 3
 RATE, LAST_RATE = 0.02, 0.1  # Adam's step in quantization steps, and the share of it that is left at the end
 SHARPNESS = (2.5, 60.0)  # of the relaxed rounding, first and last
 JITTER = (0.1, 0.02)  # of latents on the edge, in quantization steps, first and last
-EFFORT_STEPS = (0, 10, 15, 25, 40, 60, 90, 150, 300, 1000)  # of effort 0 to 9
+# A run of fewer steps has no time for detours: it takes longer ones, less noise and a softer end.
+LONG = 40
+HURRY, SOFT_END = 1.5, 10.0  # the factor of the rate and the last sharpness of the shortest run
+EFFORT_STEPS = (0, 3, 6, 12, 25, 50, 100, 250, 500, 1000)  # of effort 0 to 9
 CHECKS = 2  # times that really rounded latents are evaluated on the way; the best ones are kept
 
 
@@ -145,10 +148,9 @@ class Window:
         best = self.around.window(self.inner).clone()
         lowest = self.rounded_loss(best)
         checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
+        schedule = Schedule(steps)
         for step in range(steps):
-            done = step / max(steps - 1, 1)
-            optimizer.param_groups[0]["lr"] = RATE * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
-            sharpness, jitter = (first * (last / first) ** done for first, last in (SHARPNESS, JITTER))
+            optimizer.param_groups[0]["lr"], sharpness, jitter = schedule.at(step)
             loss = self.loss(self.placed(moving), SoftRounding(sharpness, jitter, generator))
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
@@ -196,6 +198,24 @@ class Window:
             x_hat = m.codec.networks.g_s(symbols + mean, self.t)
         height, width = self.x.shape[1:3]
         return bits, x_hat[:, :height, :width].float()
+
+
+class Schedule:
+    """Adam's step, and how relaxed rounding is, at each of so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        time = min(steps / LONG, 1.0)
+        self.last = max(steps - 1, 1)
+        self.rate = RATE * (HURRY + (1 - HURRY) * time)
+        self.sharpness = SHARPNESS[0], SOFT_END + (SHARPNESS[1] - SOFT_END) * time
+        self.jitter = JITTER[0] * time, JITTER[1] * time
+
+    def at(self, step: int) -> tuple[float, float, float]:
+        """Rate, sharpness and jitter."""
+        done = step / self.last
+        rate = self.rate * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
+        sharpness, jitter = (first * (last / first) ** done for first, last in (self.sharpness, self.jitter))
+        return rate, sharpness, jitter
 
 
 class Rounding:

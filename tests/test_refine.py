@@ -17,7 +17,22 @@ from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, UNIT
 from neurocodec.model import Codec
 from neurocodec.objective import Objective
-from neurocodec.refine import EFFORT_STEPS, Latents, Refiner, Rounding, SoftRounding, between, costs, interpolate
+from neurocodec.refine import (
+    EFFORT_STEPS,
+    JITTER,
+    LAST_RATE,
+    LONG,
+    RATE,
+    SHARPNESS,
+    Latents,
+    Refiner,
+    Rounding,
+    Schedule,
+    SoftRounding,
+    between,
+    costs,
+    interpolate,
+)
 from neurocodec.training.recipe import MIX, MSE
 from neurocodec.training.tables import SymbolCounter
 from tests.drawing import draw
@@ -146,7 +161,9 @@ def test_a_photograph_with_the_shipped_model() -> None:
     refiner, x, position = Refiner(model.codec, model.objective), torch.from_numpy(photograph), model.position(5000)
     before = refiner.value(plain_at(model.codec, x, position), x, position)
     # Bits and distortion together: of a small picture, bytes alone come in steps of a fifth of a percent.
-    assert refiner.value(refiner.refine(x, position, EFFORT_STEPS[4]), x, position) < 0.995 * before
+    values = [refiner.value(refiner.refine(x, position, EFFORT_STEPS[effort]), x, position) for effort in (1, 4)]
+    assert values[0] < 0.992 * before
+    assert values[1] < 0.98 * before
     data = [neurocodec.compress(photograph, 50, effort=effort) for effort in (0, 4)]
     assert len(data[1]) < len(data[0])
     assert neurocodec.decompress(data[1]).pixels.shape == photograph.shape
@@ -178,3 +195,19 @@ def test_the_coarse_term_holds_colour_and_not_texture() -> None:
     shifted, mse, _ = coarse.distortion(x + 0.01, x)
     assert shifted.item() == pytest.approx(mse.item(), rel=1e-4) == pytest.approx(255**2 * 1e-4, rel=1e-3)
     assert coarse.distortion(x + pattern, x)[0].item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 40, 1000])
+def test_schedules_cool_down(steps: int) -> None:
+    schedule = Schedule(steps)
+    rates, sharpness, jitter = zip(*(schedule.at(step) for step in range(steps)), strict=True)
+    assert list(rates) == sorted(rates, reverse=True)
+    assert list(sharpness) == sorted(sharpness)
+    assert list(jitter) == sorted(jitter, reverse=True)
+    assert sharpness[0] == SHARPNESS[0]
+    if steps >= LONG:
+        assert (rates[0], rates[-1]) == pytest.approx((RATE, RATE * LAST_RATE))
+        assert (sharpness[-1], jitter[-1]) == pytest.approx((SHARPNESS[1], JITTER[1]))
+    else:  # in a hurry, as soon as it starts
+        assert rates[0] > RATE
+        assert jitter[0] < JITTER[0]
