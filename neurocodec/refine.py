@@ -39,7 +39,6 @@ JITTER = (0.1, 0.02)  # of latents on the edge, in quantization steps, first and
 LONG = 40
 HURRY, SOFT_END = 1.5, 10.0  # the factor of the rate and the last sharpness of the shortest run
 EFFORT_STEPS = (0, 3, 6, 12, 25, 50, 100, 250, 500, 1000)  # of effort 0 to 9
-CHECKS = 2  # times that really rounded latents are evaluated on the way; the best ones are kept
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Window:
         generator = torch.Generator(self.x.device).manual_seed(0)  # the same picture gives the same file
         best = self.around.window(self.inner).clone()
         lowest = self.rounded_loss(best)
-        checks = {round(steps * (i + 1) / CHECKS) for i in range(CHECKS)}
+        checks = {steps // 2, steps} if steps >= LONG else {steps}  # where really rounded latents are evaluated
         schedule = Schedule(steps)
         for step in range(steps):
             optimizer.param_groups[0]["lr"], sharpness, jitter = schedule.at(step)

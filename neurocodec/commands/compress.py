@@ -77,7 +77,7 @@ class Settings:
     type=click.IntRange(0, 9),
     default=0,
     show_default=True,
-    help="Above 0, optimise the latents for this picture: smaller files, for minutes instead of moments.",
+    help="Above 0, optimise the latents for this picture: smaller or better files, for seconds to minutes.",
 )
 @click.option(
     "--restore", is_flag=True, help="Take out noise, JPEG's blocks and blur on the way, with an encoder for model psnr."
