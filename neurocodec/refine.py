@@ -12,21 +12,19 @@ Works window by window, so that memory is bounded by the window on pictures of a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
-from neurocodec.fixedpoint import load_float
 from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
-from neurocodec.prior import TABLES, Context, HyperSynthesis, mask_1
+from neurocodec.relaxed import RelaxedPrior, Rounding, SoftRounding
 from neurocodec.windows import Area, Report, grow, part_of, silent, tiles, window, within
 
 # In units of 64 pixels: what is refined at a time, and what is looked at around it. A window at the edge of a
@@ -64,14 +62,7 @@ class Refiner:
     """The frozen model of a codec as a differentiable function of y and z."""
 
     def __init__(self, codec: Codec, objective: Objective) -> None:
-        c = codec.config
-        self.codec, self.objective = codec, objective
-        self.h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
-        self.context = Context(c.latents, c.hyper_width, c.context_width)
-        load_float(self.h_s, codec.networks.h_s)
-        load_float(self.context, codec.networks.context)
-        for network in (self.h_s, self.context):
-            network.to(codec.device).requires_grad_(False)
+        self.codec, self.objective, self.prior = codec, objective, RelaxedPrior(codec)
 
     def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Latents:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
@@ -133,10 +124,6 @@ class Window:
         self.x = window(picture, STRIDE, outer)[:, :height, :width].float() / 255
         self.t = model.codec.t(position).float()
         self.multiplier = model.multiplier(position)
-        c = model.codec
-        self.y_costs = costs(c.y_tables_at(position), range(TABLES)).to(c.device)
-        self.z_costs = costs(c.z_tables, c.z_table_numbers(position)).to(c.device)
-        self.first = mask_1(around.y)
 
     def refine(self, steps: int, report: Report) -> Latents:
         """The best latents of the window that were seen, really rounded."""
@@ -182,21 +169,11 @@ class Window:
 
     def decode(self, latents: Latents, rounding: Rounding) -> tuple[Tensor, Tensor]:
         """Bits of the window with its halo, and its pixels (1, H, W, 3), about [0, 1], not clamped."""
-        m = self.model
-        z_hat = rounding.z(latents.z)
-        bits = interpolate(self.z_costs, z_hat, torch.arange(z_hat.shape[-1], device=z_hat.device)).sum()
-        psi = m.h_s(z_hat, self.t)
-        mean_1, table_1 = m.context.head_1(psi)
-        y_hat_1 = (rounding.y(latents.y - mean_1) + mean_1) * self.first
-        mean_2, table_2 = m.context.head_2(m.context.features_2(psi, y_hat_1))
-        mean = torch.where(self.first, mean_1, mean_2)
-        table = torch.where(self.first, table_1, table_2)
-        symbols = rounding.y(latents.y - mean)
-        bits = bits + between(self.y_costs, symbols, table if rounding.soft else table.round()).sum()
+        y_hat, bits_y, bits_z = self.model.prior.decode(latents.y, latents.z, self.t, rounding)
         with autocast(self.x.device, enabled=rounding.soft):
-            x_hat = m.codec.networks.g_s(symbols + mean, self.t)
+            x_hat = self.model.codec.networks.g_s(y_hat, self.t)
         height, width = self.x.shape[1:3]
-        return bits, x_hat[:, :height, :width].float()
+        return (bits_y + bits_z).sum(), x_hat[:, :height, :width].float()
 
 
 class Schedule:
@@ -215,76 +192,6 @@ class Schedule:
         rate = self.rate * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
         sharpness, jitter = (first * (last / first) ** done for first, last in (self.sharpness, self.jitter))
         return rate, sharpness, jitter
-
-
-class Rounding:
-    """How y (against its mean) and z become symbols: to the nearest, as the encoder does it."""
-
-    soft = False
-
-    def y(self, v: Tensor) -> Tensor:
-        return v.round()
-
-    def z(self, v: Tensor) -> Tensor:
-        return v.round()
-
-
-class SoftRounding(Rounding):
-    """A step between whole numbers with a slope of `sharpness` in the middle, where it is moved at random by `jitter`
-    (a standard deviation, in steps): one sample of the noise for all that is asked of it."""
-
-    soft = True
-
-    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator) -> None:
-        self.sharpness, self.jitter, self.generator = sharpness, jitter, generator
-        self.noise: dict[str, Tensor] = {}
-
-    def y(self, v: Tensor) -> Tensor:
-        return self._sample("y", v)
-
-    def z(self, v: Tensor) -> Tensor:
-        return self._sample("z", v)
-
-    def _sample(self, name: str, v: Tensor) -> Tensor:
-        if name not in self.noise:
-            self.noise[name] = torch.randn(v.shape, generator=self.generator, device=v.device)
-        low = v.detach().floor()
-        share = (v - low).clamp(1e-4, 1 - 1e-4)
-        # The odds' slope is 4 in the middle: there jitter is in steps, and towards whole numbers it fades.
-        return low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
-
-
-def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:
-    """Bits of each symbol, (len(numbers), 2 * R + 1), symbol 0 in the middle; R is the widest table's.
-    Beyond a table's own reach stands what its escape costs."""
-    reach = int(max(tables.radius[n] for n in numbers))
-    rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
-    for row, number in zip(rows, numbers, strict=True):
-        # A silent table's escape has no frequency at all, and costs more than any other.
-        bits = PRECISION - np.log2(np.maximum(tables.row(number), 1))
-        radius = int(tables.radius[number])
-        row[:] = bits[-1] + EXCESS_BITS + 1
-        row[reach - radius : reach + radius + 1] = bits[:-1]
-    return torch.from_numpy(rows)
-
-
-def interpolate(costs: Tensor, symbols: Tensor, rows: Tensor) -> Tensor:
-    """Bits of symbols between whole ones, linearly: exact for whole symbols. rows: whole, as symbols."""
-    reach = costs.shape[1] // 2
-    low = symbols.detach().floor().clamp(-reach, reach - 1)
-    share = (symbols - low).clamp(0, 1)
-    at = rows * costs.shape[1] + low.long() + reach
-    flat = costs.view(-1)
-    return flat[at] * (1 - share) + flat[at + 1] * share
-
-
-def between(costs: Tensor, symbols: Tensor, table: Tensor) -> Tensor:
-    """Bits of symbols under fractional table numbers, linearly between tables too."""
-    inside = table.clamp(0, len(costs) - 1)
-    low = inside.detach().floor().clamp(max=len(costs) - 2)
-    share = inside - low
-    row = low.long()
-    return interpolate(costs, symbols, row) * (1 - share) + interpolate(costs, symbols, row + 1) * share
 
 
 def _windows(height: int, width: int) -> Iterator[tuple[Area, Area]]:

@@ -63,9 +63,8 @@ def load(name: str, device: torch.device) -> LoadedModel:
     return _loaded[key]
 
 
-def read_tensors(model: Model) -> dict[str, Tensor]:
-    """What the file of a shipped model holds. Raises UnusableModelError."""
-    path = weights_folder() / model.file
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """What a weights file holds. Raises UnusableModelError."""
     try:
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:

@@ -39,7 +39,8 @@ from neurocodec.images import Picture
 from neurocodec.model import Codec, whole
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
-from neurocodec.refine import Latents, Refiner, Rounding, Window
+from neurocodec.refine import Latents, Refiner, Window
+from neurocodec.relaxed import Rounding
 from neurocodec.weights import LoadedModel
 from neurocodec.windows import Area, Report, grow, part_of, tiles
 
@@ -201,11 +202,11 @@ class Continuous(Rounding):
 
     soft = True
 
-    def y(self, v: Tensor) -> Tensor:
-        return v
+    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return v, v
 
-    def z(self, v: Tensor) -> Tensor:
-        return v
+    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return v, v
 
 
 def optimise(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, sigma: float, report: Report) -> Tensor:

@@ -40,6 +40,11 @@ from neurocodec.options import force_option
     show_default=True,
     help="Weight of the rate in what the encoder learns: 0 makes a plain autoencoder, a large one collapses it.",
 )
+@click.option(
+    "--rounded",
+    is_flag=True,
+    help="Only the transforms learn, from rounded latents, for the prior of the weights file --start: the last phase.",
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from neurocodec import weights
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.objective import Objective
@@ -25,14 +26,15 @@ from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
-from neurocodec.training.objective import TrainingModel, loss_of
-from neurocodec.training.recipe import TUNES
+from neurocodec.training.objective import Distortion, TrainingModel, loss_of
+from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.run import Run, Settings, averaged, read_checkpoint
 from neurocodec.training.thaw import thaw
 
 CLIP_NORM = 1.0
 BAD_BATCHES = 20
 GROWTH_PICTURES = 64
+KEPT = ("tune", "seed", "optimizer", "beta", "rounded")  # settings that may not change in a run
 
 
 def train(
@@ -62,13 +64,12 @@ def train(
         state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
         if state is not None:
             config = Config.of(state["config"])
-            kept = {k: v for k, v in state["settings"].items() if k in ("tune", "seed", "optimizer", "beta")}
+            kept = {k: v for k, v in state["settings"].items() if k in KEPT}
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
-        if TUNES[settings.tune][-1].denoise and state is None and start is None:
-            raise TrainingError(
-                f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start."
-            )
+        check(settings, start, new=state is None)
+        if settings.rounded and state is None:
+            config = weights.load(str(start), torch.device("cpu")).codec.config
         run = Run(out, settings, config or Config(), device)
         crops = load_folder(pictures, settings.patch, device)
         held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
@@ -79,12 +80,33 @@ def train(
             sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
             if start is not None:
                 run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES])
+                run.frozen = whole_file(start) if settings.rounded else None
                 report(f"starting from {start}")
             else:
                 klt_init(run.model.networks, sample)
             run.average.load_state_dict(run.model.state_dict())
         loop(run, crops, held_out, report if run.rank == 0 else lambda line: None)
     return run.checkpoint
+
+
+def check(settings: Settings, start: Path | None, new: bool) -> None:
+    """Raises TrainingError for settings that do not go together."""
+    if settings.denoises and new and start is None:
+        raise TrainingError(f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start.")
+    if not settings.rounded:
+        return
+    if settings.denoises or settings.beta != 1:
+        raise TrainingError("--rounded goes with neither --tune restore nor --beta.")
+    if new and (start is None or not start.is_file()):
+        raise TrainingError("--rounded trains for the prior of a weights file: name one as --start.")
+
+
+def whole_file(start: Path) -> dict[str, Tensor]:
+    """A weights file's tensors. Raises TrainingError where it holds only an encoder."""
+    tensors = weights.read_tensors(start)
+    if "y_tables.radius" not in tensors:
+        raise TrainingError(f"{start} holds no prior, only an encoder: name a whole model as --start.")
+    return tensors
 
 
 def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, Any]:
@@ -108,11 +130,8 @@ def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, A
 def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]) -> None:
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
-    model: nn.Module = DistributedDataParallel(run.model) if dist.is_initialized() else run.model
-    distortion_of = Objective.distortion
-    if run.device.type == "cuda":
-        model, distortion_of = compiled(model), compiled(distortion_of)
-    model.train()
+    trained = run.measured(run.model.train())
+    model, distortion_of = assembled(trained, run.device)
     stopped = stop_flag()
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
@@ -124,6 +143,8 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device, non_blocking=True)
         seen = corrupt(x, run.generator) if phase.denoise else None
+        if isinstance(trained, RoundedModel):
+            trained.done.fill_(run.step / run.steps)
         loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
         torch.autograd.backward(loss)
         norm = descend(run, rate)
@@ -162,6 +183,12 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     if run.rank == 0:
         run.save()
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
+
+
+def assembled(trained: nn.Module, device: torch.device) -> tuple[nn.Module, Distortion]:
+    """A model and the distortion as they are called: with all that processes and GPUs want of them."""
+    model = DistributedDataParallel(trained) if dist.is_initialized() else trained
+    return (compiled(model), compiled(Objective.distortion)) if device.type == "cuda" else (model, Objective.distortion)
 
 
 def descend(run: Run, rate: float) -> Tensor:

@@ -20,6 +20,7 @@ from neurocodec.precision import autocast
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, mask_1
 
 LEFT_ERROR = 30.0  # 255^2 MSE of a restored picture at which it counts half
+Distortion = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
 
 
@@ -98,7 +99,7 @@ def loss_of(
     anchors: int,
     seen: Tensor | None = None,
     beta: float = 1.0,
-    distortion_of: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = Objective.distortion,
+    distortion_of: Distortion = Objective.distortion,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM).
 

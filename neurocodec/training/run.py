@@ -11,17 +11,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from neurocodec.catalogue import ENCODER_PARTS
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.recipe import TUNES, Phase, phase_at
+from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.validation import validate, validate_restoration
+from neurocodec.weights import build_codec
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose; stored in the checkpoint. Tune, seed, optimizer and beta may not change in a run."""
+    """What the user chose; stored in the checkpoint."""
 
     tune: str = "ms-ssim"
     steps: int = 20_000
@@ -35,6 +38,7 @@ class Settings:
     checkpoint_minutes: float = 5.0
     validate_minutes: float = 20.0
     minutes: float | None = None  # a run's length in time, instead of steps
+    rounded: bool = False  # the transforms alone learn, from rounded latents, for the prior of a weights file
 
     @property
     def denoises(self) -> bool:
@@ -51,16 +55,17 @@ class Run:
         torch.manual_seed(settings.seed)
         self.model = TrainingModel(config).to(device)
         self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
-        if settings.denoises:
+        if settings.denoises or settings.rounded:
             self.model.requires_grad_(False)
-            for encoder in (self.model.networks.g_a, self.model.networks.h_a):
-                encoder.requires_grad_(True)
+            for part in ENCODER_PARTS if settings.denoises else (*ENCODER_PARTS, "g_s"):
+                self.model.networks.get_submodule(part).requires_grad_(True)
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
         self.step = 0
         self.seconds = 0.0  # of training, checkpoints and validation
         self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
+        self.frozen: dict[str, Tensor] | None = None  # the weights file that a run on rounded latents is for
 
     @property
     def checkpoint(self) -> Path:
@@ -74,6 +79,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "origin": self.origin,
+            "frozen": self.frozen,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -88,7 +94,7 @@ class Run:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
-        self.step, self.origin = state["step"], state.get("origin")
+        self.step, self.origin, self.frozen = state["step"], state.get("origin"), state.get("frozen")
         self.seconds = state.get("seconds", 0.0)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -120,10 +126,17 @@ class Run:
             rate *= settings.rate / phase.rate
         return phase, rate
 
+    def measured(self, model: TrainingModel) -> TrainingModel | RoundedModel:
+        """A model with the rates that this run is about."""
+        if self.frozen is None:
+            return model
+        codec = build_codec(model.networks.config, self.frozen, torch.device("cpu"))
+        return RoundedModel(model.networks, codec).to(self.device).train(model.training)
+
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
         """The averaged weights on held-out pictures: rows for validation.csv."""
         measure = validate_restoration if self.settings.denoises else validate
-        return [{"step": self.step} | row for row in measure(self.average, pictures)]
+        return [{"step": self.step} | row for row in measure(self.measured(self.average), pictures)]
 
     @torch.no_grad()
     def update_average(self) -> None:

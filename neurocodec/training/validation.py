@@ -12,6 +12,7 @@ from neurocodec.model import pad
 from neurocodec.precision import autocast
 from neurocodec.training.corruption import Corruption
 from neurocodec.training.objective import TrainingModel
+from neurocodec.training.rounded import RoundedModel
 
 CLEAN = Corruption()
 CASES = {"clean": CLEAN, "noise": Corruption(noise=25), "jpeg": Corruption(jpeg=20), "blur": Corruption(blur=1.2)}
@@ -19,7 +20,7 @@ CASES = {"clean": CLEAN, "noise": Corruption(noise=25), "jpeg": Corruption(jpeg=
 
 @torch.no_grad()
 def validate(
-    model: TrainingModel,
+    model: TrainingModel | RoundedModel,
     pictures: Sequence[Tensor],
     positions: Sequence[float] | None = None,
     corruption: Corruption = CLEAN,
@@ -64,7 +65,9 @@ def validate(
     return rows
 
 
-def validate_restoration(model: TrainingModel, pictures: Sequence[Tensor]) -> list[dict[str, float | str]]:
+def validate_restoration(
+    model: TrainingModel | RoundedModel, pictures: Sequence[Tensor]
+) -> list[dict[str, float | str]]:
     """Rate and distortion to the clean pictures at the highest quality, where the encoder sees them clean, with
     noise of standard deviation 25, as JPEG of quality 20, and blurred by 1.2 pixels. A row for each: case, and
     what :func:`validate` gives."""

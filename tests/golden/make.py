@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from neurocodec import api, container, weights
+from neurocodec.catalogue import ENCODER_PARTS
 from neurocodec.networks import Config
 from neurocodec.training.data import random_batch
-from neurocodec.training.export import freeze_tables, network_tensors
+from neurocodec.training.export import float_tensors, freeze_tables, prior_tensors
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.recipe import MSE
@@ -50,7 +51,7 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.eval().requires_grad_(False)
-    tensors = network_tensors(model, pictures)
+    tensors = float_tensors(model, *ENCODER_PARTS, "g_s") | prior_tensors(model, pictures)
     tensors |= freeze_tables(model, tensors, pictures, lambda line: None)
     weights.write(TINY, CONFIG, tensors, [(100, 0), (5000, 4096), (10000, 8192)], MSE, "tiny, for tests")
     latents = {}

@@ -1,0 +1,141 @@
+"""The prior of a codec, which stays as it is, as a differentiable function of latents.
+
+Bits are those of the frozen tables, whole symbols cost exactly what the entropy coder spends, and between them
+costs are linear. How latents become symbols is for a :class:`Rounding` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.fixedpoint import POSITION_BITS, load_float
+from neurocodec.model import LOUD, Codec
+from neurocodec.prior import TABLES, Context, HyperSynthesis, mask_1
+
+
+class RelaxedPrior:
+    """Float twins of a codec's h_s and context, and its tables' costs."""
+
+    def __init__(self, codec: Codec) -> None:
+        c = codec.config
+        self.codec = codec
+        self.h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
+        self.context = Context(c.latents, c.hyper_width, c.context_width)
+        load_float(self.h_s, codec.networks.h_s)
+        load_float(self.context, codec.networks.context)
+        for network in (self.h_s, self.context):
+            network.to(codec.device).requires_grad_(False)
+        quiet, loud = (costs(tables, range(TABLES)) for tables in (codec.y_tables, codec.loud_tables))
+        self.y_costs = torch.cat(widened(quiet, loud)).to(codec.device)  # (2 * TABLES, 2 * R + 1)
+        self.z_costs = costs(codec.z_tables, range(len(codec.z_tables.radius))).to(codec.device)
+
+    def decode(self, y: Tensor, z: Tensor, t: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
+        """y (B, H/16, W/16, M) and z (B, H/64, W/64, Z), not rounded, at quality positions t (B,) float32
+        -> y_hat as y, bits of y (B,), bits of z (B,)."""
+        z_hat, z_priced = rounding.z(z)
+        channels = torch.arange(z.shape[3], device=z.device)
+        anchor = (t + 0.5).long()[:, None, None, None]
+        bits_z = interpolate(self.z_costs, z_priced, anchor * z.shape[3] + channels).flatten(1).sum(1)
+        psi = self.h_s(z_hat, t)
+        mean_1, table_1 = self.context.head_1(psi)
+        first = mask_1(y)
+        y_hat_1 = (rounding.y(y - mean_1)[0] + mean_1) * first
+        mean_2, table_2 = self.context.head_2(self.context.features_2(psi, y_hat_1))
+        mean = torch.where(first, mean_1, mean_2)
+        table = torch.where(first, table_1, table_2)
+        symbols, priced = rounding.y(y - mean)
+        number = (table if rounding.soft else table.round()).clamp(0, TABLES - 1)
+        loud = (t >= LOUD / (1 << POSITION_BITS))[:, None, None, None]
+        bits_y = between(self.y_costs, priced, number, TABLES * loud.long()).flatten(1).sum(1)
+        return symbols + mean, bits_y, bits_z
+
+
+class Rounding:
+    """How y (against its mean) and z become symbols: to the nearest, as the encoder does it."""
+
+    soft = False
+
+    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Symbols, and what they are priced as."""
+        return self._both(v.round())
+
+    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`y`."""
+        return self._both(v.round())
+
+    @staticmethod
+    def _both(symbols: Tensor) -> tuple[Tensor, Tensor]:
+        return symbols, symbols
+
+
+class SoftRounding(Rounding):
+    """A step between whole numbers with a slope of `sharpness` in the middle, where it is moved at random by `jitter`
+    (a standard deviation, in steps): one sample of the noise for all that is asked of it."""
+
+    soft = True
+
+    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator) -> None:
+        self.sharpness, self.jitter, self.generator = sharpness, jitter, generator
+        self.noise: dict[str, Tensor] = {}
+
+    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._both(self._sample("y", v))
+
+    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._both(self._sample("z", v))
+
+    def _sample(self, name: str, v: Tensor) -> Tensor:
+        if name not in self.noise:
+            self.noise[name] = torch.randn(v.shape, generator=self.generator, device=v.device)
+        low = v.detach().floor()
+        share = (v - low).clamp(1e-4, 1 - 1e-4)
+        # The odds' slope is 4 in the middle: there jitter is in steps, and towards whole numbers it fades.
+        return low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
+
+
+def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:
+    """Bits of each symbol, (len(numbers), 2 * R + 1), symbol 0 in the middle; R is the widest table's.
+    Beyond a table's own reach stands what its escape costs."""
+    reach = int(max(tables.radius[n] for n in numbers))
+    rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
+    for row, number in zip(rows, numbers, strict=True):
+        # A silent table's escape has no frequency at all, and costs more than any other.
+        bits = PRECISION - np.log2(np.maximum(tables.row(number), 1))
+        radius = int(tables.radius[number])
+        row[:] = bits[-1] + EXCESS_BITS + 1
+        row[reach - radius : reach + radius + 1] = bits[:-1]
+    return torch.from_numpy(rows)
+
+
+def interpolate(costs: Tensor, symbols: Tensor, rows: Tensor) -> Tensor:
+    """Bits of symbols between whole ones, linearly: exact for whole symbols. rows: whole, as symbols."""
+    reach = costs.shape[1] // 2
+    low = symbols.detach().floor().clamp(-reach, reach - 1)
+    share = (symbols - low).clamp(0, 1)
+    at = rows * costs.shape[1] + low.long() + reach
+    flat = costs.view(-1)
+    return flat[at] * (1 - share) + flat[at + 1] * share
+
+
+def between(costs: Tensor, symbols: Tensor, table: Tensor, start: Tensor | int = 0) -> Tensor:
+    """Bits of symbols under fractional table numbers, linearly between tables too. start: the row of the first
+    table, of `TABLES`."""
+    low = table.detach().floor().clamp(max=TABLES - 2)
+    share = table - low
+    row = low.long() + start
+    return interpolate(costs, symbols, row) * (1 - share) + interpolate(costs, symbols, row + 1) * share
+
+
+def widened(*costs: Tensor) -> list[Tensor]:
+    """Costs with as many columns: beyond what a table holds, its escape's."""
+    widest = max(c.shape[1] for c in costs)
+    padded = []
+    for c in costs:
+        beside = c[:, :1].expand(-1, (widest - c.shape[1]) // 2)
+        padded.append(torch.cat([beside, c, beside], 1))
+    return padded

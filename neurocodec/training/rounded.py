@@ -1,0 +1,73 @@
+"""The last phase: the transforms on what a file will really hold, for a prior that stays as it is.
+
+Before, rate was that of latents with noise, as if the coder took them unrounded, and the encoder never saw that a
+latent a little nearer to its mean would cost nothing. Here h_s, the context and the tables are those of a weights
+file. A symbol is one of the two whole numbers beside y - mean, drawn at random and mostly the nearer one: the
+decoder learns from whole symbols only, and the encoder from how probable each of the two is. That is the
+reparameterisation of stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving inference for neural
+image compression"), amortised, with a hard sample forwards.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neurocodec.model import Codec
+from neurocodec.networks import Networks
+from neurocodec.relaxed import RelaxedPrior, Rounding
+
+SHARPNESS = (4.0, 8.0)  # of the odds, at the first step of a run and at the last
+AT_THE_TOP = 0.7  # the factor of it at the highest quality, where more of the gradient is noise
+EDGE = 1e-4  # shares nearer than that to 0 and 1 have no gradient
+
+
+class SampledRounding(Rounding):
+    """One of the two neighbours, with odds that are those of a share of the way to the power of `sharpness`. Priced as
+    the mean of both, so that the gradient of the bits has no noise. One draw for all that is asked of it."""
+
+    soft = True
+
+    def __init__(self, sharpness: Tensor) -> None:
+        self.sharpness = sharpness
+        self.drawn: dict[str, Tensor] = {}
+
+    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._sample("y", v)
+
+    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._sample("z", v)
+
+    def _sample(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
+        if name not in self.drawn:
+            self.drawn[name] = torch.rand_like(v)
+        low = v.detach().floor()
+        upper = torch.sigmoid(self.sharpness * (v - low).clamp(EDGE, 1 - EDGE).logit())
+        sample = (self.drawn[name] < upper).float()
+        return low + upper + (sample - upper).detach(), low + upper
+
+
+class RoundedModel(nn.Module):
+    """g_a, h_a and g_s of a model in training, around the prior of a codec: what ``TrainingModel`` is, with the
+    rates that files will have. In eval mode symbols are the nearest ones."""
+
+    done: Tensor  # the share of the run that is behind it
+
+    def __init__(self, networks: Networks, codec: Codec) -> None:
+        super().__init__()
+        self.networks = networks
+        self.prior = RelaxedPrior(codec)
+        self.register_buffer("done", torch.zeros(()))
+
+    def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, H, W, 3) in [0, 1], t (B,) -> x_hat, bits of y (B,), bits of z (B,). beta is 1: the encoder
+        has no other rate."""
+        y = self.networks.g_a(x, t).float()
+        z = self.networks.h_a(y, t).float()
+        first, last = SHARPNESS
+        top = t / (self.networks.config.anchors - 1)
+        sharpness = first * (last / first) ** self.done * AT_THE_TOP**top
+        rounding = SampledRounding(sharpness[:, None, None, None]) if self.training else Rounding()
+        with torch.autocast(x.device.type, enabled=False):
+            y_hat, bits_y, bits_z = self.prior.decode(y, z, t, rounding)
+        return self.networks.g_s(y_hat, t), bits_y, bits_z

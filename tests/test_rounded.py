@@ -1,0 +1,177 @@
+"""The last phase: rates are those of files, whole symbols go to the decoder, and the prior stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import skimage
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from neurocodec import catalogue, weights
+from neurocodec.catalogue import EXACT_PARTS
+from neurocodec.cli import main
+from neurocodec.errors import TrainingError
+from neurocodec.fixedpoint import ONE
+from neurocodec.precision import autocast
+from neurocodec.training.data import load_folder
+from neurocodec.training.export import export, mean_of
+from neurocodec.training.loop import train
+from neurocodec.training.recipe import MSE
+from neurocodec.training.rounded import AT_THE_TOP, SHARPNESS, RoundedModel, SampledRounding
+from neurocodec.training.run import Settings, read_checkpoint
+from neurocodec.training.tables import SymbolCounter
+from neurocodec.training.thaw import thaw
+from neurocodec.training.validation import validate
+from tests.drawing import draw
+from tests.golden.make import TINY
+
+CPU = torch.device("cpu")
+SETTINGS = Settings(steps=4, batch=2, patch=192, tune="psnr", rounded=True, rate=1e-3)
+
+
+def quiet(line: str) -> None:
+    """Reports go nowhere."""
+
+
+def test_samples_are_whole_and_right_in_the_mean() -> None:
+    v = torch.tensor([-1.3, -0.2, 0.1, 0.5, 2.4]).repeat(40_000, 1).requires_grad_(True)
+    rounding = SampledRounding(torch.tensor(3.0))
+    symbols, priced = rounding.y(v)
+    assert torch.equal(symbols, rounding.y(v)[0])  # one draw for all that ask
+    whole = symbols.detach().round()
+    assert torch.allclose(symbols.detach(), whole, atol=1e-5)
+    assert bool(((whole >= v.floor()) & (whole <= v.floor() + 1)).all())
+    assert torch.allclose(whole.mean(0), priced[0].detach(), atol=0.01)
+    assert priced[0, 3].item() == pytest.approx(0.5)
+    # Both have the gradient of the mean: three times as steep in the middle as a straight line.
+    for value in (symbols, priced):
+        (slope,) = torch.autograd.grad(value.sum(), v, retain_graph=True)
+        assert slope[0, 3].item() == pytest.approx(3, rel=1e-3)
+    nearly = SampledRounding(torch.tensor(1000.0)).z(v)[0].detach()
+    assert torch.allclose(nearly[:, :3], v[:, :3].round(), atol=1e-5)
+
+
+@pytest.mark.parametrize("t", [0.75, 3.5, 4.0, 6.25])
+def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
+    codec = weights.load("ms-ssim", CPU).codec
+    with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
+        x = torch.from_numpy(np.array(image)[:192, 100:356])
+    model = RoundedModel(codec.networks, codec).eval()
+    counter = SymbolCounter()
+    with torch.no_grad(), autocast(CPU):
+        y_hat = codec.push_latents(x, round(t * 4096), counter) / ONE
+        x_hat, bits_y, bits_z = model(x[None] / 255, torch.tensor([t]))
+        decoded = codec.networks.g_s(y_hat, torch.tensor([t]))
+    assert float(bits_y + bits_z) == pytest.approx(counter.bits, rel=0.02)
+    # But for latents on the edge between two symbols, which fall to either side:
+    assert float((x_hat - decoded).mean().abs()) < 0.002
+    errors = [float((v - x / 255).abs().mean()) for v in (x_hat, decoded)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+def test_each_picture_has_its_quality(tiny: weights.LoadedModel) -> None:
+    model = RoundedModel(tiny.codec.networks, tiny.codec).eval()
+    x = torch.stack([torch.from_numpy(draw("shapes", 192, 192, seed)) for seed in range(3)]) / 255
+    t = torch.tensor([0.0, 0.75, 2.0])
+    with torch.no_grad():
+        together = model(x, t)
+        for i in range(3):
+            alone = model(x[i : i + 1], t[i : i + 1])
+            for both, one in zip(together, alone, strict=True):
+                assert torch.allclose(both[i], one[0], rtol=1e-3, atol=1e-3)
+
+
+def test_it_gets_sharper(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    model = RoundedModel(tiny.codec.networks, tiny.codec).train()
+    before = SampledRounding.__init__
+
+    def watched(self: SampledRounding, sharpness: torch.Tensor) -> None:
+        seen.append(sharpness.flatten())
+        before(self, sharpness)
+
+    monkeypatch.setattr(SampledRounding, "__init__", watched)
+    for done in (0.0, 1.0):
+        model.done.fill_(done)
+        model(torch.rand(2, 64, 64, 3), torch.tensor([0.0, 2.0]))
+    for sharpness, wanted in zip(seen, SHARPNESS, strict=True):
+        assert torch.allclose(sharpness, torch.tensor([wanted, wanted * AT_THE_TOP]))
+
+
+def test_only_the_transforms_learn_and_a_run_goes_on(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path / "whole", SETTINGS, pictures, CPU, start=TINY, report=quiet)
+    after, before = read_checkpoint(tmp_path / "whole")["model"], thaw(TINY).state_dict()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        learns = name.startswith(("networks.g_a.", "networks.h_a.", "networks.g_s."))
+        if name.endswith("weight") or not learns:
+            assert torch.equal(value, after[name]) != learns, name
+    assert (tmp_path / "whole" / "validation.csv").exists()
+    # Stopped and gone on with, without the weights file.
+    settings = replace(SETTINGS, checkpoint_minutes=0)
+    train(pictures, tmp_path / "parts", replace(settings, steps=2), device=CPU, start=TINY, report=quiet)
+    train(pictures, tmp_path / "parts", settings, device=CPU, report=quiet)
+    assert read_checkpoint(tmp_path / "parts")["step"] == 4
+    with pytest.raises(TrainingError, match="choose another --out"):
+        train(pictures, tmp_path / "parts", replace(settings, rounded=False), device=CPU, report=quiet)
+
+
+def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
+    """On the pictures it learns from, by the rates that files have."""
+    settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4)
+    run = train(pictures, tmp_path, settings, pictures, CPU, start=TINY, report=quiet).parent
+    rows = [line.split(",") for line in (run / "validation.csv").read_text().split()[1:]]
+    before = validate(RoundedModel(tiny.codec.networks, tiny.codec).eval(), load_folder(pictures, 192, CPU))
+
+    def losses(rates: list[tuple[float, float]]) -> list[float]:
+        lams = MSE.multiplier(torch.arange(3.0), 3).tolist()
+        return [bpp + lam * 255**2 * 10 ** (-psnr / 10) for lam, (bpp, psnr) in zip(lams, rates, strict=True)]
+
+    old = losses([(row["bpp"], row["psnr"]) for row in before])
+    new = losses([(float(row[2]), float(row[4])) for row in rows])
+    assert sum(new) < 0.95 * sum(old)
+
+
+def test_its_weights_file_has_the_prior_it_was_for(pictures: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("first", "second")]
+    for seed, run in enumerate(runs):
+        train(pictures, run, replace(SETTINGS, seed=seed), device=CPU, start=TINY, report=quiet)
+    out = tmp_path / "out.safetensors"
+    export(runs, out, pictures, report=quiet)
+    before, after = safetensors.torch.load_file(TINY), safetensors.torch.load_file(out)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if name.split(".")[0] in EXACT_PARTS:
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(before["g_s.leave.weight"], after["g_s.leave.weight"])
+    weights.load(str(out), CPU)
+    # A run whose prior learns has no mean with them.
+    other = tmp_path / "other"
+    train(pictures, other, replace(SETTINGS, rounded=False), device=CPU, start=TINY, config=thaw(TINY).networks.config)
+    with pytest.raises(TrainingError, match="another prior"):
+        mean_of([runs[0], other])
+    with pytest.raises(TrainingError, match="another prior"):
+        mean_of([other, runs[0]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "name one as --start"),
+        (["--start", "."], "name one as --start"),
+        (["--start", str(catalogue.weights_folder() / catalogue.ENCODERS[0].file)], "holds no prior"),
+        (["--start", str(TINY), "--beta", "0.5"], "neither"),
+        (["--start", str(TINY), "--tune", "restore"], "neither"),
+    ],
+)
+def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
+    command = ["train", str(pictures), "--out", str(tmp_path / "run"), "--rounded", "--device", "cpu", *arguments]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert told in result.stderr
