@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=18,
+        id=20,
         name="ms-ssim",
-        file="ms-ssim-18.safetensors",
-        sha256="ccbe4e49981e54b764d560913066ef2f07f51f0b6bd7792faaf65c754ab9cd24",
+        file="ms-ssim-20.safetensors",
+        sha256="f0a9ea41a4e2a99464679cb025624034f3b90bea221d82964a7d6cbc822cb58e",
         about="tuned for MS-SSIM",
     ),
     Model(

@@ -67,7 +67,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     Example:
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
       neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
-      neurocodec train photos/ --out runs/further --start weights/ms-ssim-18.safetensors
+      neurocodec train photos/ --out runs/further --start weights/ms-ssim-20.safetensors
       neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-19.safetensors
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
