@@ -22,6 +22,8 @@ LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it withou
 FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
 
+IN_CACHE = 1 << 17  # elements
+
 _undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
 
 
@@ -128,9 +130,15 @@ def _plus(x: Tensor, branch: nn.Sequential) -> Tensor:
         weight, here, there = last.weight[:, :, None, None], x.permute(0, 3, 1, 2), h.permute(0, 3, 1, 2)
         FUSED_SUM(here, there, weight, last.bias, [0, 0], [1, 1], [1, 1], 1, "add", None, None, [], None)
         return x
-    # Under autocast the branches are in bfloat16, but their sum is not, here as in training.
-    total: Tensor = last(h).to(x.dtype).add_(x)
-    return total
+    more: Tensor = last(h)
+    if more.dtype == x.dtype:
+        return more.add_(x)
+    # Under autocast the branches are in bfloat16, but their sum is not, here as in training. The CPU adds a copy in
+    # x's precision, which stays in the cache and in memory that is at hand if it is of a few rows.
+    rows = max(1, IN_CACHE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else x.shape[1]
+    for part, more_of_it in zip(torch.split(x, rows, 1), torch.split(more, rows, 1), strict=True):
+        part.add_(more_of_it)
+    return x
 
 
 def in_full(layer: Pointwise, x: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ class Codec:
         t = self.t(position).float()
 
         def source(area: Area) -> Tensor:
-            return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float() / 255
+            return pad(window_of(pixels[None], STRIDE, area)).to(self.device).float().div_(255)
 
         def network(x: Tensor) -> Tensor:
             with autocast(self.device):

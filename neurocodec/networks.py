@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth, times
@@ -69,7 +70,9 @@ class Analysis(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         # Between resolutions there is no residual branch around a layer: what bfloat16 rounds away there is lost.
-        x = times(in_full(self.enter, space_to_depth(x - 0.5, 8)), self.quality_8(t).exp())
+        x = space_to_depth(x, 8)  # a copy, where it is larger than one patch
+        x = x - 0.5 if torch.is_grad_enabled() else x.sub_(0.5)
+        x = times(in_full(self.enter, x), self.quality_8(t).exp())
         x = times(in_full(self.down, space_to_depth(self.blocks_8(x), 2)), self.quality_16(t).exp())
         return times(in_full(self.leave, self.blocks_16(x)), self.log_gain(t).exp())
 

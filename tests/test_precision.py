@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurocodec import precision, weights
+from neurocodec import layers, precision, weights
+from neurocodec.layers import Block
 from tests.drawing import draw
 
 CPU = torch.device("cpu")
@@ -57,3 +58,22 @@ def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch)
         assert 0 < (apart > 0).float().mean() < 0.2
         assert apart.max() <= 2
         assert (apart > 1).float().mean() < 1e-4
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_blocks_add_up_in_float32_whatever_is_in_the_cache(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows at a time, or in the pass of a convolution: the same numbers as in training."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: has)
+    block, x = Block(16).requires_grad_(False), torch.randn(2, 12, 20, 16)
+    with precision.autocast(CPU):
+        h = x + block.look(x)
+        wanted = h + block.mix(h)
+    assert wanted.dtype == torch.float32
+    for in_cache in (1 << 17, 5 * 20 * 16, 1):  # all at once, rows that do not divide 12, and one by one
+        monkeypatch.setattr(layers, "IN_CACHE", in_cache)
+        with torch.inference_mode(), precision.autocast(CPU):
+            found = block(x.clone())
+        # Convolutions and products sum in another order, which bfloat16 may then round the other way.
+        assert torch.allclose(found, wanted, atol=0.02 if has else 1e-5)
+        assert float((found - wanted).abs().mean()) < 1e-3
