@@ -23,7 +23,6 @@ class RelaxedPrior:
 
     def __init__(self, codec: Codec) -> None:
         c = codec.config
-        self.codec = codec
         self.h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
         self.context = Context(c.latents, c.hyper_width, c.context_width)
         load_float(self.h_s, codec.networks.h_s)

@@ -3,9 +3,10 @@
 Before, rate was that of latents with noise, as if the coder took them unrounded, and the encoder never saw that a
 latent a little nearer to its mean would cost nothing. Here h_s, the context and the tables are those of a weights
 file. A symbol is one of the two whole numbers beside y - mean, drawn at random and mostly the nearer one: the
-decoder learns from whole symbols only, and the encoder from how probable each of the two is. That is the
-reparameterisation of stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving inference for neural
-image compression"), amortised, with a hard sample forwards.
+decoder learns from whole symbols only, and the encoder from how probable each of the two is: a stochastic neuron
+with a straight-through gradient (Bengio, Leonard, Courville 2013, "Estimating or propagating gradients through
+stochastic neurons") for the choice that stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving inference
+for neural image compression") relaxes for one picture.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Run:
         """A model with the rates that this run is about."""
         if self.frozen is None:
             return model
-        codec = build_codec(model.networks.config, self.frozen, torch.device("cpu"))
+        codec = build_codec(model.networks.config, self.frozen, self.device)
         return RoundedModel(model.networks, codec).to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
