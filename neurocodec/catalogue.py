@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=20,
+        id=21,
         name="ms-ssim",
-        file="ms-ssim-20.safetensors",
-        sha256="f0a9ea41a4e2a99464679cb025624034f3b90bea221d82964a7d6cbc822cb58e",
+        file="ms-ssim-21.safetensors",
+        sha256="9f91a4bc94252d8b4c2e18066194706ef3faba0d7d86331ad4a673d13c51d178",
         about="tuned for MS-SSIM",
     ),
     Model(
