@@ -61,15 +61,16 @@ class Rounding:
 
     def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Symbols, and what they are priced as."""
-        return self._both(v.round())
+        return self.symbols("y", v)
 
     def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`y`."""
-        return self._both(v.round())
+        return self.symbols("z", v)
 
-    @staticmethod
-    def _both(symbols: Tensor) -> tuple[Tensor, Tensor]:
-        return symbols, symbols
+    def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
+        """What :meth:`y` and :meth:`z` give; what is drawn at random is drawn once for each name."""
+        whole = v.round()
+        return whole, whole
 
 
 class SoftRounding(Rounding):
@@ -82,19 +83,14 @@ class SoftRounding(Rounding):
         self.sharpness, self.jitter, self.generator = sharpness, jitter, generator
         self.noise: dict[str, Tensor] = {}
 
-    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self._both(self._sample("y", v))
-
-    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self._both(self._sample("z", v))
-
-    def _sample(self, name: str, v: Tensor) -> Tensor:
+    def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         if name not in self.noise:
             self.noise[name] = torch.randn(v.shape, generator=self.generator, device=v.device)
         low = v.detach().floor()
         share = (v - low).clamp(1e-4, 1 - 1e-4)
         # The odds' slope is 4 in the middle: there jitter is in steps, and towards whole numbers it fades.
-        return low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
+        soft = low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
+        return soft, soft
 
 
 def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:

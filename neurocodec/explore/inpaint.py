@@ -202,10 +202,7 @@ class Continuous(Rounding):
 
     soft = True
 
-    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        return v, v
-
-    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
+    def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         return v, v
 
 

@@ -41,6 +41,12 @@ from neurocodec.options import force_option
     help="Weight of the rate in what the encoder learns: 0 makes a plain autoencoder, a large one collapses it.",
 )
 @click.option(
+    "--compile/--no-compile",
+    default=True,
+    show_default=True,
+    help="A step on a GPU: it takes minutes at first, and less time then.",
+)
+@click.option(
     "--rounded",
     is_flag=True,
     help="Only the transforms learn, from rounded latents, for the prior of the weights file --start: the last phase.",

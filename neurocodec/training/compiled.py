@@ -11,12 +11,16 @@ import torch
 T = TypeVar("T", bound=Callable[..., object])
 
 
+def allow_tf32() -> None:
+    """Products of float32 take TF32 from then on."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+
 def compiled(step: T) -> T:
     """A model or a function on a GPU, compiled: uncompiled, most of a training step is passes over memory.
 
-    Without Triton (not on Linux) it stays as it is. Products of float32 take TF32 from then on.
+    Without Triton (not on Linux) it stays as it is.
     """
-    torch.backends.cuda.matmul.allow_tf32 = True
     if find_spec("triton") is None:
         return step
     return cast(T, torch.compile(step))

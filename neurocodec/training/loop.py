@@ -21,7 +21,7 @@ from neurocodec import weights
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.objective import Objective
-from neurocodec.training.compiled import compiled
+from neurocodec.training.compiled import allow_tf32, compiled
 from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
@@ -131,7 +131,7 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     trained = run.measured(run.model.train())
-    model, distortion_of = assembled(trained, run.device)
+    model, distortion_of = assembled(trained, run)
     stopped = stop_flag()
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
@@ -185,10 +185,15 @@ def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-def assembled(trained: nn.Module, device: torch.device) -> tuple[nn.Module, Distortion]:
+def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
     """A model and the distortion as they are called: with all that processes and GPUs want of them."""
     model = DistributedDataParallel(trained) if dist.is_initialized() else trained
-    return (compiled(model), compiled(Objective.distortion)) if device.type == "cuda" else (model, Objective.distortion)
+    if run.device.type != "cuda":
+        return model, Objective.distortion
+    allow_tf32()
+    if not run.settings.compile:
+        return model, Objective.distortion
+    return compiled(model), compiled(Objective.distortion)
 
 
 def descend(run: Run, rate: float) -> Tensor:

@@ -33,13 +33,7 @@ class SampledRounding(Rounding):
         self.sharpness = sharpness
         self.drawn: dict[str, Tensor] = {}
 
-    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self._sample("y", v)
-
-    def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self._sample("z", v)
-
-    def _sample(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
+    def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         if name not in self.drawn:
             self.drawn[name] = torch.rand_like(v)
         low = v.detach().floor()

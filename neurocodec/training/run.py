@@ -38,6 +38,7 @@ class Settings:
     checkpoint_minutes: float = 5.0
     validate_minutes: float = 20.0
     minutes: float | None = None  # a run's length in time, instead of steps
+    compile: bool = True  # on a GPU
     rounded: bool = False  # the transforms alone learn, from rounded latents, for the prior of a weights file
 
     @property
