@@ -62,7 +62,7 @@ class Refiner:
     """The frozen model of a codec as a differentiable function of y and z."""
 
     def __init__(self, codec: Codec, objective: Objective) -> None:
-        self.codec, self.objective, self.prior = codec, objective, RelaxedPrior(codec)
+        self.codec, self.objective, self.prior = codec, objective, RelaxedPrior.of(codec)
 
     def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Latents:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those

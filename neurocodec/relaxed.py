@@ -1,4 +1,4 @@
-"""The prior of a codec, which stays as it is, as a differentiable function of latents.
+"""The prior of a codec as a differentiable function of latents.
 
 Bits are those of the frozen tables, whole symbols cost exactly what the entropy coder spends, and between them
 costs are linear. How latents become symbols is for a :class:`Rounding` to say.
@@ -6,7 +6,8 @@ costs are linear. How latents become symbols is for a :class:`Rounding` to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +20,25 @@ from neurocodec.prior import TABLES, Context, HyperSynthesis, mask_1
 
 
 class RelaxedPrior:
-    """Float twins of a codec's h_s and context, and its tables' costs."""
+    """h_s and context in float, and the costs of a codec's tables."""
 
-    def __init__(self, codec: Codec) -> None:
-        c = codec.config
-        self.h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
-        self.context = Context(c.latents, c.hyper_width, c.context_width)
-        load_float(self.h_s, codec.networks.h_s)
-        load_float(self.context, codec.networks.context)
-        for network in (self.h_s, self.context):
-            network.to(codec.device).requires_grad_(False)
+    def __init__(self, codec: Codec, h_s: HyperSynthesis, context: Context) -> None:
+        self.h_s, self.context = h_s, context
         quiet, loud = (costs(tables, range(TABLES)) for tables in (codec.y_tables, codec.loud_tables))
         self.y_costs = torch.cat(widened(quiet, loud)).to(codec.device)  # (2 * TABLES, 2 * R + 1)
         self.z_costs = costs(codec.z_tables, range(len(codec.z_tables.radius))).to(codec.device)
+
+    @classmethod
+    def of(cls, codec: Codec) -> RelaxedPrior:
+        """With the float twins of the codec's own networks, which stay as they are."""
+        c = codec.config
+        h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
+        context = Context(c.latents, c.hyper_width, c.context_width)
+        load_float(h_s, codec.networks.h_s)
+        load_float(context, codec.networks.context)
+        for network in (h_s, context):
+            network.to(codec.device).requires_grad_(False)
+        return cls(codec, h_s, context)
 
     def decode(self, y: Tensor, z: Tensor, t: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
         """y (B, H/16, W/16, M) and z (B, H/64, W/64, Z), not rounded, at quality positions t (B,) float32
@@ -48,9 +55,8 @@ class RelaxedPrior:
         mean = torch.where(first, mean_1, mean_2)
         table = torch.where(first, table_1, table_2)
         symbols, priced = rounding.y(y - mean)
-        number = (table if rounding.soft else table.round()).clamp(0, TABLES - 1)
         loud = (t >= LOUD / (1 << POSITION_BITS))[:, None, None, None]
-        bits_y = between(self.y_costs, priced, number, TABLES * loud.long()).flatten(1).sum(1)
+        bits_y = between(self.y_costs, priced, rounding.table(table), TABLES * loud.long()).flatten(1).sum(1)
         return symbols + mean, bits_y, bits_z
 
 
@@ -66,6 +72,10 @@ class Rounding:
     def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`y`."""
         return self.symbols("z", v)
+
+    def table(self, v: Tensor) -> Tensor:
+        """Table numbers, of which only :data:`TABLES` are there."""
+        return v.clamp(0, TABLES - 1) if self.soft else v.round().clamp(0, TABLES - 1)
 
     def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         """What :meth:`y` and :meth:`z` give; what is drawn at random is drawn once for each name."""
@@ -134,3 +144,25 @@ def widened(*costs: Tensor) -> list[Tensor]:
         beside = c[:, :1].expand(-1, (widest - c.shape[1]) // 2)
         padded.append(torch.cat([beside, c, beside], 1))
     return padded
+
+
+class Bound(torch.autograd.Function):
+    """Clamp a fractional table number to those there are, with a gradient that can only lead back.
+
+    Without the gradient nothing outside would return; with all of it, numbers run away outside.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        ctx.save_for_backward(table)
+        return table.clamp(0, TABLES - 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (table,) = ctx.saved_tensors
+        leads_out = ((table < 0) & (gradient > 0)) | ((table > TABLES - 1) & (gradient < 0))
+        inward: Tensor = gradient.masked_fill(leads_out, 0.0)
+        return inward
+
+
+bound: Callable[[Tensor], Tensor] = Bound.apply

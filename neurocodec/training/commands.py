@@ -49,7 +49,7 @@ from neurocodec.options import force_option
 @click.option(
     "--rounded",
     is_flag=True,
-    help="Only the transforms learn, from rounded latents, for the prior of the weights file --start: the last phase.",
+    help="From rounded latents, with the rates that the tables of the weights file --start give them: the last phase.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(

@@ -4,10 +4,9 @@ measure what all that cost in bits."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,13 +52,13 @@ def export(
     """
     if out.suffix != ".safetensors":
         raise TrainingError(f"{out}: a weights file is named .safetensors.")
-    model, tune, steps, frozen = mean_of(runs)
+    model, tune, steps = mean_of(runs)
     config = model.networks.config
     if TUNES[tune][-1].denoise:
         return export_encoder(out, model, steps, report)
     crops = load_crops(pictures)
     watched = crops[:: max(1, len(crops) // WATCHED_PICTURES)]
-    tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s") | (frozen or prior_tensors(model, watched))
+    tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s") | prior_tensors(model, watched)
     tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
     objective = TUNES[tune][-1].objective
@@ -75,34 +74,24 @@ def export(
 
 
 @torch.no_grad()
-def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str, dict[str, Tensor]]:
-    """The mean of the averaged weights of runs, their tune, their steps in words, and the prior they were for,
-    as tensors of a weights file; of runs whose prior learns, none.
+def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
+    """The mean of the averaged weights of runs, their tune, and their steps in words.
 
     Runs that went on from one another, or from the same weights, lie in one valley, and their mean lies lower
     (Wortsman et al. 2022, "Model soups"). Raises TrainingError for runs of different configs or tunes.
     """
     first = read_checkpoint(runs[0])
-    frozen = _prior_of(first)
     model, tune, steps = averaged(first), first["settings"]["tune"], [str(first["step"])]
     mean = model.state_dict()  # its tensors are the model's own
     for count, run in enumerate(runs[1:], start=2):
         state = read_checkpoint(run)
         if (state["config"], state["settings"]["tune"]) != (first["config"], tune):
             raise TrainingError(f"{run} is of another config or tune than {runs[0]}: they have no mean.")
-        theirs = _prior_of(state)
-        if theirs.keys() != frozen.keys() or not all(torch.equal(v, frozen[k]) for k, v in theirs.items()):
-            raise TrainingError(f"{run} is for another prior than {runs[0]}: they have no mean.")
         for name, value in state["average"].items():
             mean[name].lerp_(value, 1 / count)
         steps.append(str(state["step"]))
     model.eval().requires_grad_(False)
-    return model, tune, "step " + " and ".join(steps), frozen
-
-
-def _prior_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The prior that a run was for, as tensors of a weights file; of a run whose prior learns, none."""
-    return {k: v for k, v in (state.get("frozen") or {}).items() if k.split(".")[0] in catalogue.EXACT_PARTS}
+    return model, tune, "step " + " and ".join(steps)
 
 
 def export_encoder(out: Path, model: TrainingModel, note: str, report: Callable[[str], None]) -> str:

@@ -98,14 +98,14 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
     if settings.denoises or settings.beta != 1:
         raise TrainingError("--rounded goes with neither --tune restore nor --beta.")
     if new and (start is None or not start.is_file()):
-        raise TrainingError("--rounded trains for the prior of a weights file: name one as --start.")
+        raise TrainingError("--rounded goes by the tables of a weights file: name one as --start.")
 
 
 def whole_file(start: Path) -> dict[str, Tensor]:
     """A weights file's tensors. Raises TrainingError where it holds only an encoder."""
     tensors = weights.read_tensors(start)
     if "y_tables.radius" not in tensors:
-        raise TrainingError(f"{start} holds no prior, only an encoder: name a whole model as --start.")
+        raise TrainingError(f"{start} holds no tables, only an encoder: name a whole model as --start.")
     return tensors
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
-from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES, mask_1
+from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, mask_1
+from neurocodec.relaxed import bound
 
 LEFT_ERROR = 30.0  # 255^2 MSE of a restored picture at which it counts half
 Distortion = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
@@ -154,28 +155,6 @@ class ScaleGradient(torch.autograd.Function):
 
 
 scale_gradient: Callable[[Tensor, float], Tensor] = ScaleGradient.apply
-
-
-class Bound(torch.autograd.Function):
-    """Clamp a fractional table number to those there are, with a gradient that can only lead back.
-
-    Without the gradient nothing outside would return; with all of it, numbers run away outside.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor) -> Tensor:
-        ctx.save_for_backward(table)
-        return table.clamp(0, TABLES - 1)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (table,) = ctx.saved_tensors
-        leads_out = ((table < 0) & (gradient > 0)) | ((table > TABLES - 1) & (gradient < 0))
-        inward: Tensor = gradient.masked_fill(leads_out, 0.0)
-        return inward
-
-
-bound: Callable[[Tensor], Tensor] = Bound.apply
 
 
 def bits(pmf: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The last phase: the transforms on what a file will really hold, for a prior that stays as it is.
+"""The last phase: all networks on what a file will really hold.
 
 Before, rate was that of latents with noise, as if the coder took them unrounded, and the encoder never saw that a
-latent a little nearer to its mean would cost nothing. Here h_s, the context and the tables are those of a weights
-file. A symbol is one of the two whole numbers beside y - mean, drawn at random and mostly the nearer one: the
-decoder learns from whole symbols only, and the encoder from how probable each of the two is: a stochastic neuron
+latent a little nearer to its mean would cost nothing. Here it is what the tables of a weights file spend on symbols.
+A symbol is one of the two whole numbers beside y - mean, drawn at random and mostly the nearer one: the decoder and
+the context learn from whole symbols only, and the encoder from how probable each of the two is: a stochastic neuron
 with a straight-through gradient (Bengio, Leonard, Courville 2013, "Estimating or propagating gradients through
 stochastic neurons") for the choice that stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving inference
 for neural image compression") relaxes for one picture.
@@ -14,9 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurocodec.model import Codec
 from neurocodec.networks import Networks
-from neurocodec.relaxed import RelaxedPrior, Rounding
+from neurocodec.relaxed import RelaxedPrior, Rounding, bound
 
 SHARPNESS = (4.0, 8.0)  # of the odds, at the first step of a run and at the last
 AT_THE_TOP = 0.7  # the factor of it at the highest quality, where more of the gradient is noise
@@ -41,17 +40,20 @@ class SampledRounding(Rounding):
         sample = (self.drawn[name] < upper).float()
         return low + upper + (sample - upper).detach(), low + upper
 
+    def table(self, v: Tensor) -> Tensor:
+        return bound(v)  # with a way back for those that ran away
+
 
 class RoundedModel(nn.Module):
-    """g_a, h_a and g_s of a model in training, around the prior of a codec: what ``TrainingModel`` is, with the
-    rates that files will have. In eval mode symbols are the nearest ones."""
+    """The networks of a model in training, with the rates that files will have by a codec's tables: what
+    ``TrainingModel`` is. In eval mode symbols are the nearest ones."""
 
     done: Tensor  # the share of the run that is behind it
 
-    def __init__(self, networks: Networks, codec: Codec) -> None:
+    def __init__(self, networks: Networks, prior: RelaxedPrior) -> None:
         super().__init__()
         self.networks = networks
-        self.prior = RelaxedPrior(codec)
+        self.prior = prior
         self.register_buffer("done", torch.zeros(()))
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from neurocodec.catalogue import ENCODER_PARTS
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
+from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.recipe import TUNES, Phase, phase_at
@@ -39,7 +40,7 @@ class Settings:
     validate_minutes: float = 20.0
     minutes: float | None = None  # a run's length in time, instead of steps
     compile: bool = True  # on a GPU
-    rounded: bool = False  # the transforms alone learn, from rounded latents, for the prior of a weights file
+    rounded: bool = False  # from rounded latents, by the tables of a weights file
 
     @property
     def denoises(self) -> bool:
@@ -56,17 +57,19 @@ class Run:
         torch.manual_seed(settings.seed)
         self.model = TrainingModel(config).to(device)
         self.average = TrainingModel(config).to(device).eval().requires_grad_(False)
-        if settings.denoises or settings.rounded:
+        if settings.denoises:
             self.model.requires_grad_(False)
-            for part in ENCODER_PARTS if settings.denoises else (*ENCODER_PARTS, "g_s"):
+            for part in ENCODER_PARTS:
                 self.model.networks.get_submodule(part).requires_grad_(True)
+        elif settings.rounded:
+            self.model.z_prior.requires_grad_(False)  # tables stand in for it
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
         self.step = 0
         self.seconds = 0.0  # of training, checkpoints and validation
         self.origin: dict[str, Any] | None = None  # the run whose weights this one started from
-        self.frozen: dict[str, Tensor] | None = None  # the weights file that a run on rounded latents is for
+        self.frozen: dict[str, Tensor] | None = None  # the weights file whose tables a run on rounded latents goes by
 
     @property
     def checkpoint(self) -> Path:
@@ -132,7 +135,8 @@ class Run:
         if self.frozen is None:
             return model
         codec = build_codec(model.networks.config, self.frozen, self.device)
-        return RoundedModel(model.networks, codec).to(self.device).train(model.training)
+        prior = RelaxedPrior(codec, model.networks.h_s, model.networks.context)
+        return RoundedModel(model.networks, prior).to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
         """The averaged weights on held-out pictures: rows for validation.csv."""
