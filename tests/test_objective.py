@@ -11,7 +11,8 @@ import torch
 from neurocodec import precision
 from neurocodec.objective import Objective
 from neurocodec.prior import Halves, mask_1
-from neurocodec.training.objective import FactorizedPrior, TrainingModel, bits, bound, gaussian_pmf, loss_of
+from neurocodec.relaxed import bound
+from neurocodec.training.objective import FactorizedPrior, TrainingModel, bits, gaussian_pmf, loss_of
 from neurocodec.training.recipe import MIX, MSE
 from tests.drawing import draw
 from tests.test_training import TINY
