@@ -61,7 +61,7 @@ def names(context: click.Context, parameter: click.Parameter, value: str) -> tup
     "overlays",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Curves to draw as well: a JSON file in CompressAI's layout, or a folder of them.",
+    help="Others' curves of these pictures, to draw and compare with: JSON in CompressAI's layout, or a folder of it.",
 )
 @click.option("--shown", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures in the report.")
 @click.option(
@@ -101,6 +101,8 @@ def main(
         sys.exit(130)
     if outcome.summaries:
         click.echo(tables.text(outcome.summaries))
+    if outcome.against:
+        click.echo(tables.against_text(outcome.against))
     print_ratios(outcome)
     for reason, left_out in outcome.left_out.items():
         click.echo(f"left out: {', '.join(left_out)}: {reason}", err=True)

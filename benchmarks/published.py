@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from neurocodec import metrics
@@ -44,8 +45,11 @@ def read(path: Path) -> PublishedCurve:
 
 
 def read_all(paths: Sequence[Path]) -> list[PublishedCurve]:
-    """The curves of files, and of all .json files of folders."""
+    """The curves of files, and of all .json files of folders. Those of one name (a model for either measure) are
+    called after their files."""
     files = [f for path in paths for f in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files and (folders := [str(p) for p in paths]):
         raise ValueError(f"{', '.join(folders)}: there is no .json file here.")
-    return [read(f) for f in files]
+    curves = [read(f) for f in files]
+    times = Counter(c.name for c in curves)
+    return [replace(c, name=f.stem) if times[c.name] > 1 else c for c, f in zip(curves, files, strict=True)]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import codecs, equal_bytes, machine, measure, pictures, plots, report, summary, tables, timings
+from benchmarks import against, codecs, equal_bytes, machine, measure, pictures, plots, report, summary, tables, timings
+from benchmarks.against import Against
 from benchmarks.codecs.base import Codec
 from benchmarks.measure import Measurement, codec_of
 from benchmarks.published import PublishedCurve
@@ -47,6 +48,7 @@ class Outcome:
     problems: list[str] = field(default_factory=list)  # skipped pictures and failed codecs: exit code 1
     left_out: dict[str, list[str]] = field(default_factory=dict)  # reason -> codecs that cannot run here
     timings: list[Timing] = field(default_factory=list)
+    against: list[Against] = field(default_factory=list)
 
 
 def usable(names: Sequence[str], outcome: Outcome) -> list[str]:
@@ -87,6 +89,7 @@ def run(settings: Settings, published: Sequence[PublishedCurve], tell: Report) -
         for line in outcome.summaries:
             if line is not reference:
                 summary.compare(line, reference)
+    outcome.against = against.compare(outcome.summaries, published)
     _write(settings, found.sources, outcome, published, tell)
     return outcome
 
@@ -168,9 +171,12 @@ def _write(
         "problems": outcome.problems,
         "left out": outcome.left_out,
         "codecs": [s.fields() for s in outcome.summaries],
+        "against published curves": [row.fields() for row in outcome.against],
     }
     (settings.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     (settings.out / "table.md").write_text(tables.markdown(outcome.summaries))
+    if outcome.against:
+        (settings.out / "published.md").write_text(tables.against_markdown(outcome.against))
     plots.draw_all(settings.out, heading, outcome.summaries, published)
     files = {m.title: settings.out / f"{m.stem}.svg" for m in (plots.MS_SSIM, plots.PSNR)}
     notes = outcome.problems + [f"left out: {', '.join(n)}: {why}" for why, n in outcome.left_out.items()]

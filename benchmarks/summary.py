@@ -93,8 +93,8 @@ def points_of(codec: str, rows: Sequence[Measurement], pictures: int) -> list[Po
 
 def compare(summary: Summary, reference: Summary) -> None:
     """Fill in what a summary says against the reference."""
-    summary.bd_psnr = _bd_rate([(p.bpp, p.psnr) for p in reference.points], [(p.bpp, p.psnr) for p in summary.points])
-    summary.bd_ms_ssim = _bd_rate(_similarity(reference.points), _similarity(summary.points))
+    summary.bd_psnr = bd_rate_of([(p.bpp, p.psnr) for p in reference.points], [(p.bpp, p.psnr) for p in summary.points])
+    summary.bd_ms_ssim = bd_rate_of(_similarity(reference.points), _similarity(summary.points))
     summary.sizes = []
     for similarity in SIMILARITIES:
         ours, theirs = (_rate_at(s.points, similarity) for s in (summary, reference))
@@ -110,7 +110,8 @@ def _curve(pairs: Sequence[tuple[float, float]]) -> Curve:
     return curve([rate for rate, _ in pairs], [quality for _, quality in pairs])
 
 
-def _bd_rate(reference: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> BdRate:
+def bd_rate_of(reference: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> BdRate:
+    """The BD-rate of two curves of (bpp, dB)."""
     try:
         percent, (low, high) = bd_rate(_curve(reference), _curve(test))
     except ValueError as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.against import Against
 from benchmarks.summary import SIMILARITIES, BdRate, Summary
+
+AGAINST = ["codec", "published curve", "BD-rate MS-SSIM", "BD-rate PSNR"]
 
 
 def columns() -> list[str]:
@@ -23,7 +26,24 @@ def cells(s: Summary) -> list[str]:
 
 def text(summaries: Sequence[Summary]) -> str:
     """Aligned with spaces."""
-    rows = [columns(), *(cells(s) for s in summaries)]
+    return _aligned([columns(), *(cells(s) for s in summaries)])
+
+
+def against_text(rows: Sequence[Against]) -> str:
+    """Our codecs against published curves, aligned with spaces."""
+    return _aligned([AGAINST, *(_against(row) for row in rows)])
+
+
+def against_markdown(rows: Sequence[Against]) -> str:
+    """The same as Markdown."""
+    return _markdown([AGAINST, *(_against(row) for row in rows)])
+
+
+def _against(row: Against) -> list[str]:
+    return [row.label, row.curve, window(row.bd_ms_ssim), window(row.bd_psnr)]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -35,11 +55,16 @@ def text(summaries: Sequence[Summary]) -> str:
 
 def markdown(summaries: Sequence[Summary]) -> str:
     """As Markdown; our lines are bold."""
-    lines = ["| " + " | ".join(columns()) + " |", "|---|" + "---:|" * (len(columns()) - 1)]
+    rows = [columns()]
     for s in summaries:
         bold = "**" if s.is_ours else ""
-        lines.append("| " + " | ".join(f"{bold}{cell}{bold}" for cell in cells(s)) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"{bold}{cell}{bold}" for cell in cells(s)])
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]]) + "\n"
 
 
 def window(value: BdRate) -> str:

@@ -60,7 +60,7 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert "README.txt" not in result.output
     names = {p.name for p in out.iterdir()}
     plots = {f"{m}.{e}" for m in ("ms-ssim", "psnr") for e in ("svg", "png")}
-    tables = {"measurements.csv", "timings.csv", "memory.csv", "results.json", "table.md"}
+    tables = {"measurements.csv", "timings.csv", "memory.csv", "results.json", "table.md", "published.md"}
     assert names == plots | tables | {"report.html"}
     with (out / "measurements.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -75,6 +75,9 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert ours["encode_s_per_mp"] > 0
     assert ours["encode_mb"] > content["codecs"][1]["encode_mb"] > 20
     assert (out / "table.md").read_text().count("\n") == 4
+    published = (out / "published.md").read_text().splitlines()[2:]
+    assert len(published) == 4
+    assert all(line.startswith("| neurocodec (ms-ssim) | ") for line in published)
     assert ">VTM<" in (out / "ms-ssim.svg").read_text()
 
 

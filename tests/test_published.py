@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import published
+from benchmarks import against, published, tables
 from benchmarks.bd_rate import bd_rate, curve
 from benchmarks.published import PublishedCurve
+from benchmarks.summary import Point, Summary
 
 FOLDER = Path(__file__).parent / "published"
 # Reference is CompressAI's JPEG.
@@ -60,3 +61,25 @@ def test_a_measure_may_be_absent(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"results": {"bpp": [2, 1], "psnr-rgb": [40, 30]}}))
     found = published.read(tmp_path / "x.json")
     assert found == PublishedCurve("x", ((1.0, 30.0), (2.0, 40.0)), ())
+
+
+def test_ours_is_compared_with_the_measures_that_a_curve_has() -> None:
+    """Against a curve of itself at half the rate it needs 100 % more, and nothing is said of what it has not."""
+    points = [Point(float(i), 0.1 * 2**i, 25.0 + 3 * i, 0.9 + 0.02 * i) for i in range(5)]
+    ours = Summary("neurocodec-ms-ssim", "neurocodec (ms-ssim)", points)
+    half = PublishedCurve("half", (), tuple((p.bpp / 2, p.ms_ssim_db) for p in points))
+    (row,) = against.compare([Summary("jpeg", "JPEG", points), ours], [half])
+    assert (row.codec, row.curve) == ("neurocodec-ms-ssim", "half")
+    assert row.bd_ms_ssim.percent == pytest.approx(100, abs=0.01)
+    assert row.bd_psnr.percent is None
+    assert tables.against_markdown([row]).splitlines()[2] == (
+        "| neurocodec (ms-ssim) | half | +100.0 % (10.0 to 17.0 dB) | - |"
+    )
+    assert tables.against_text([row]).splitlines()[1].endswith("+100.0 % (10.0 to 17.0 dB)             -")
+
+
+def test_curves_of_one_name_are_called_after_their_files(tmp_path: Path) -> None:
+    for stem in ("net_mse", "net_ms-ssim"):
+        (tmp_path / f"{stem}.json").write_text((FOLDER / "webp.json").read_text())
+    assert [c.name for c in published.read_all([tmp_path])] == ["net_ms-ssim", "net_mse"]
+    assert [c.name for c in published.read_all([tmp_path / "net_mse.json"])] == [read("webp").name]
