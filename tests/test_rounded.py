@@ -92,8 +92,9 @@ def test_it_gets_sharper(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPa
     model = RoundedModel(tiny.codec.networks, RelaxedPrior.of(tiny.codec)).train()
     before = SampledRounding.__init__
 
-    def watched(self: SampledRounding, sharpness: torch.Tensor) -> None:
+    def watched(self: SampledRounding, sharpness: torch.Tensor, draws: bool) -> None:
         seen.append(sharpness.flatten())
+        assert draws
         before(self, sharpness)
 
     monkeypatch.setattr(SampledRounding, "__init__", watched)
@@ -122,6 +123,29 @@ def test_all_networks_learn_and_a_run_goes_on(pictures: Path, tmp_path: Path) ->
         train(pictures, tmp_path / "parts", replace(settings, rounded=False), device=CPU, report=quiet)
 
 
+def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path: Path) -> None:
+    tiny = weights.load(str(TINY), CPU).codec
+    crops = load_folder(pictures, 192, CPU)
+    before = validate(RoundedModel(tiny.networks, RelaxedPrior.of(tiny)).eval(), crops)
+    settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4, prior_only=True)
+    run = train(pictures, tmp_path, settings, pictures, CPU, start=TINY, report=quiet).parent
+    rows = [line.split(",") for line in (run / "validation.csv").read_text().split()[1:]]
+    assert sum(float(row[2]) for row in rows) < 0.98 * sum(row["bpp"] for row in before)
+    after, start = read_checkpoint(tmp_path)["model"], thaw(TINY).state_dict()
+    for name, value in start.items():
+        learns = name.startswith(("networks.h_s.", "networks.context."))
+        if name.endswith("weight") or not learns:
+            assert torch.equal(value, after[name]) != learns, name
+
+
+def test_without_draws_the_nearer_symbol_is_taken() -> None:
+    v = torch.tensor([-1.3, -0.2, 0.1, 0.6, 2.4])
+    rounding = SampledRounding(torch.tensor(3.0), draws=False)
+    symbols, priced = rounding.y(v)
+    assert torch.allclose(symbols, v.round(), atol=1e-6)
+    assert torch.equal(priced, SampledRounding(torch.tensor(3.0)).y(v)[1])
+
+
 def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
     """On the pictures it learns from, by the rates that files have."""
     settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4)
@@ -143,7 +167,7 @@ def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_
 def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("first", "second")]
     for seed, run in enumerate(runs):
-        train(pictures, run, replace(SETTINGS, seed=seed), device=CPU, start=TINY, report=quiet)
+        train(pictures, run, replace(SETTINGS, seed=seed, steps=30), device=CPU, start=TINY, report=quiet)
     out = tmp_path / "out.safetensors"
     export(runs, out, pictures, report=quiet)
     before, after = safetensors.torch.load_file(TINY), safetensors.torch.load_file(out)

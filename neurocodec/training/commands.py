@@ -51,6 +51,11 @@ from neurocodec.options import force_option
     is_flag=True,
     help="From rounded latents, with the rates that the tables of the weights file --start give them: the last phase.",
 )
+@click.option(
+    "--prior-only",
+    is_flag=True,
+    help="With --rounded: only h_s and the context learn, from the rate alone, what the encoder sends already.",
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",

@@ -24,17 +24,18 @@ EDGE = 1e-4  # shares nearer than that to 0 and 1 have no gradient
 
 class SampledRounding(Rounding):
     """One of the two neighbours, with odds that are those of a share of the way to the power of `sharpness`. Priced as
-    the mean of both, so that the gradient of the bits has no noise. One draw for all that is asked of it."""
+    the mean of both, so that the gradient of the bits has no noise. One draw for all that is asked of it; without,
+    the nearer one."""
 
     soft = True
 
-    def __init__(self, sharpness: Tensor) -> None:
-        self.sharpness = sharpness
+    def __init__(self, sharpness: Tensor, draws: bool = True) -> None:
+        self.sharpness, self.draws = sharpness, draws
         self.drawn: dict[str, Tensor] = {}
 
     def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         if name not in self.drawn:
-            self.drawn[name] = torch.rand_like(v)
+            self.drawn[name] = torch.rand_like(v) if self.draws else torch.full_like(v, 0.5)
         low = v.detach().floor()
         upper = torch.sigmoid(self.sharpness * (v - low).clamp(EDGE, 1 - EDGE).logit())
         sample = (self.drawn[name] < upper).float()
@@ -46,14 +47,15 @@ class SampledRounding(Rounding):
 
 class RoundedModel(nn.Module):
     """The networks of a model in training, with the rates that files will have by a codec's tables: what
-    ``TrainingModel`` is. In eval mode symbols are the nearest ones."""
+    ``TrainingModel`` is. In eval mode symbols are the nearest ones. Where only the prior learns, nothing is decoded in
+    training, and the picture itself comes back."""
 
     done: Tensor  # the share of the run that is behind it
 
-    def __init__(self, networks: Networks, prior: RelaxedPrior) -> None:
+    def __init__(self, networks: Networks, prior: RelaxedPrior, prior_only: bool = False) -> None:
         super().__init__()
         self.networks = networks
-        self.prior = prior
+        self.prior, self.prior_only = prior, prior_only
         self.register_buffer("done", torch.zeros(()))
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,10 +63,17 @@ class RoundedModel(nn.Module):
         has no other rate."""
         y = self.networks.g_a(x, t).float()
         z = self.networks.h_a(y, t).float()
-        first, last = SHARPNESS
-        top = t / (self.networks.config.anchors - 1)
-        sharpness = first * (last / first) ** self.done * AT_THE_TOP**top
-        rounding = SampledRounding(sharpness[:, None, None, None]) if self.training else Rounding()
+        rounding = self.rounding(t) if self.training else Rounding()
         with torch.autocast(x.device.type, enabled=False):
             y_hat, bits_y, bits_z = self.prior.decode(y, z, t, rounding)
+        if self.training and self.prior_only:
+            return x, bits_y, bits_z
         return self.networks.g_s(y_hat, t), bits_y, bits_z
+
+    def rounding(self, t: Tensor) -> Rounding:
+        """How symbols come about in training: what the encoder sends already is taken as it is."""
+        first, last = SHARPNESS
+        top = t / (self.networks.config.anchors - 1)
+        done = torch.ones_like(self.done) if self.prior_only else self.done
+        sharpness = first * (last / first) ** done * AT_THE_TOP**top
+        return SampledRounding(sharpness[:, None, None, None], draws=not self.prior_only)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Settings:
     minutes: float | None = None  # a run's length in time, instead of steps
     compile: bool = True  # on a GPU
     rounded: bool = False  # from rounded latents, by the tables of a weights file
+    prior_only: bool = False  # h_s and the context alone learn, from the rate alone
 
     @property
     def denoises(self) -> bool:
@@ -63,6 +64,8 @@ class Run:
                 self.model.networks.get_submodule(part).requires_grad_(True)
         elif settings.rounded:
             self.model.z_prior.requires_grad_(False)  # tables stand in for it
+            for part in (*ENCODER_PARTS, "g_s") if settings.prior_only else ():
+                self.model.networks.get_submodule(part).requires_grad_(False)
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
@@ -126,7 +129,9 @@ class Run:
         settings = self.settings
         phase, inside, length = phase_at(settings.tune, self.step, self.steps, trained=self.origin is not None)
         rate = phase.rate_at(inside, length)
-        if settings.rate is not None and phase is TUNES[settings.tune][-1]:
+        if settings.prior_only:
+            phase = replace(phase, objective=replace(phase.objective, mse=0.0, ms_ssim=0.0, coarse=0.0))
+        if settings.rate is not None and phase.name == TUNES[settings.tune][-1].name:
             rate *= settings.rate / phase.rate
         return phase, rate
 
@@ -136,7 +141,8 @@ class Run:
             return model
         codec = build_codec(model.networks.config, self.frozen, self.device)
         prior = RelaxedPrior(codec, model.networks.h_s, model.networks.context)
-        return RoundedModel(model.networks, prior).to(self.device).train(model.training)
+        measured = RoundedModel(model.networks, prior, self.settings.prior_only)
+        return measured.to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
         """The averaged weights on held-out pictures: rows for validation.csv."""
