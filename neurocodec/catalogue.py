@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=21,
+        id=22,
         name="ms-ssim",
-        file="ms-ssim-21.safetensors",
-        sha256="9f91a4bc94252d8b4c2e18066194706ef3faba0d7d86331ad4a673d13c51d178",
+        file="ms-ssim-22.safetensors",
+        sha256="815b6d9c75e897c56461273abfff036d713aa68e9a85a685b056447fb1de2262",
         about="tuned for MS-SSIM",
     ),
     Model(
