@@ -53,7 +53,13 @@ def draw(measure: Measure, heading: str, summaries: Sequence[Summary], published
     for line, dash in zip(published, cycle(DASHES), strict=False):
         pairs = [p for p in (line.psnr if measure is PSNR else line.ms_ssim_db) if p[0] <= WIDEST]
         if pairs:
-            axes.plot(*zip(*pairs, strict=True), color="#999999", linestyle=dash, linewidth=1, label=line.name)
+            axes.plot(
+                *zip(*pairs, strict=True),
+                color="#999999",
+                linestyle=dash,
+                linewidth=1,
+                label=f"{line.name} (published)",
+            )
     axes.set_xlim(0, min(WIDEST, highest * 1.05))
     axes.set_xlabel("bits per pixel: bytes of the file x 8 / pixels")
     axes.set_ylabel(measure.label)

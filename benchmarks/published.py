@@ -29,10 +29,9 @@ def read(path: Path) -> PublishedCurve:
         psnr = [float(v) for v in results.get("psnr-rgb") or results.get("psnr") or ()]
         similarity = [float(v) for v in results.get("ms-ssim-rgb") or results.get("ms-ssim") or ()]
         name = str(content.get("name") or path.stem)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path} is not a published curve ({type(error).__name__}): JSON with a name and results of bpp, psnr-rgb "
-            "and ms-ssim-rgb is needed."
+            f"{path} is not a published curve: JSON with a name and results of bpp, psnr-rgb and ms-ssim-rgb is needed."
         ) from None
     decibels = [metrics.decibels(v) if v <= 1 else v for v in similarity]  # some files hold dB already
     if (psnr and len(psnr) != len(rates)) or (decibels and len(decibels) != len(rates)):

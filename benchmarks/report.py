@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from benchmarks import tables
+from benchmarks.against import Against
 from benchmarks.codecs.base import Pixels
 from benchmarks.equal_bytes import Pair, Version, most_detailed
 from benchmarks.summary import SIMILARITIES, Summary
@@ -45,12 +46,13 @@ def write(
     shown: Sequence[Shown],
     conditions: Mapping[str, str],
     notes: Sequence[str],
+    against: Sequence[Against] = (),
 ) -> None:
     """Write the page. plots: title -> SVG file. conditions: machine, versions, settings."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": tables.percent, "number": tables.number}
+    environment.filters |= {"percent": tables.percent, "number": tables.number, "window": tables.window}
     page = environment.get_template("report.html").render(
         heading=heading,
         summaries=summaries,
@@ -60,6 +62,8 @@ def write(
         crop=CROP,
         conditions=conditions,
         notes=notes,
+        against=against,
+        taken_as_they_are=tables.TAKEN_AS_THEY_ARE,
     )
     path.write_text(page, encoding="utf-8")
 

@@ -182,7 +182,9 @@ def _write(
     notes = outcome.problems + [f"left out: {', '.join(n)}: {why}" for why, n in outcome.left_out.items()]
     notes += refusals(outcome.summaries)
     shown = _shown(settings, sources, outcome, tell)
-    report.write(settings.out / "report.html", heading, outcome.summaries, files, shown, conditions, notes)
+    report.write(
+        settings.out / "report.html", heading, outcome.summaries, files, shown, conditions, notes, outcome.against
+    )
 
 
 def refusals(summaries: Sequence[Summary]) -> list[str]:
