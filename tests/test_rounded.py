@@ -199,3 +199,10 @@ def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str],
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
     assert told in result.stderr
+
+
+def test_the_prior_alone_needs_rounded_latents(pictures: Path, tmp_path: Path) -> None:
+    command = ["train", str(pictures), "--out", str(tmp_path / "run"), "--prior-only", "--start", str(TINY)]
+    result = CliRunner().invoke(main, [*command, "--device", "cpu"])
+    assert result.exit_code == 1
+    assert "--prior-only goes with --rounded" in result.stderr
