@@ -24,8 +24,8 @@ EDGE = 1e-4  # shares nearer than that to 0 and 1 have no gradient
 
 class SampledRounding(Rounding):
     """One of the two neighbours, with odds that are those of a share of the way to the power of `sharpness`. Priced as
-    the mean of both, so that the gradient of the bits has no noise. One draw for all that is asked of it; without,
-    the nearer one."""
+    the mean of both, so that the gradient of the bits has no noise. One draw for all that is asked of it; without
+    draws it is the nearer one."""
 
     soft = True
 

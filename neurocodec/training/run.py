@@ -129,10 +129,10 @@ class Run:
         settings = self.settings
         phase, inside, length = phase_at(settings.tune, self.step, self.steps, trained=self.origin is not None)
         rate = phase.rate_at(inside, length)
+        if settings.rate is not None and phase is TUNES[settings.tune][-1]:
+            rate *= settings.rate / phase.rate
         if settings.prior_only:
             phase = replace(phase, objective=replace(phase.objective, mse=0.0, ms_ssim=0.0, coarse=0.0))
-        if settings.rate is not None and phase.name == TUNES[settings.tune][-1].name:
-            rate *= settings.rate / phase.rate
         return phase, rate
 
     def measured(self, model: TrainingModel) -> TrainingModel | RoundedModel:
