@@ -17,6 +17,7 @@ from neurocodec.networks import Config
 from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.optimizers import make_optimizers
+from neurocodec.training.quantized import quantized
 from neurocodec.training.recipe import TUNES, Phase, phase_at
 from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.validation import validate, validate_restoration
@@ -139,9 +140,12 @@ class Run:
         """A model with the rates that this run is about."""
         if self.frozen is None:
             return model
-        codec = build_codec(model.networks.config, self.frozen, self.device)
-        prior = RelaxedPrior(codec, model.networks.h_s, model.networks.context)
-        measured = RoundedModel(model.networks, prior, self.settings.prior_only)
+        codec, networks = build_codec(model.networks.config, self.frozen, self.device), model.networks
+        h_s, context = (
+            quantized(networks.h_s, self.frozen, "h_s."),
+            quantized(networks.context, self.frozen, "context."),
+        )
+        measured = RoundedModel(networks, RelaxedPrior(codec, h_s, context), self.settings.prior_only)
         return measured.to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
