@@ -50,7 +50,8 @@ def test_it_shares_parameters_and_hands_them_a_gradient() -> None:
     networks.h_s(z, t).sin().sum().backward()
     for name, p in networks.h_s.named_parameters():
         ours, theirs = rounded[name], p.grad
-        assert ours is not None and theirs is not None, name
+        assert ours is not None, name
+        assert theirs is not None, name
         assert float((ours - theirs).norm()) < 0.1 * float(theirs.norm()), name
     # What it computes follows the parameters as they move, in their integers' steps.
     before = h_s(z, t).detach()

@@ -201,8 +201,17 @@ def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str],
     assert told in result.stderr
 
 
-def test_the_prior_alone_needs_rounded_latents(pictures: Path, tmp_path: Path) -> None:
-    command = ["train", str(pictures), "--out", str(tmp_path / "run"), "--prior-only", "--start", str(TINY)]
+@pytest.mark.parametrize("option", ["--prior-only", "--keep-synthesis"])
+def test_some_learn_from_rounded_latents_only(pictures: Path, tmp_path: Path, option: str) -> None:
+    command = ["train", str(pictures), "--out", str(tmp_path / "run"), option, "--start", str(TINY)]
     result = CliRunner().invoke(main, [*command, "--device", "cpu"])
     assert result.exit_code == 1
-    assert "--prior-only goes with --rounded" in result.stderr
+    assert f"{option} goes with --rounded" in result.stderr
+
+
+def test_the_synthesis_may_stay(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path, replace(SETTINGS, keep_synthesis=True), device=CPU, start=TINY, report=quiet)
+    after, before = read_checkpoint(tmp_path)["average"], thaw(TINY).state_dict()
+    for name, value in before.items():
+        if name.endswith("weight"):
+            assert torch.equal(value, after[name]) == name.startswith("networks.g_s."), name

@@ -56,6 +56,11 @@ from neurocodec.options import force_option
     is_flag=True,
     help="With --rounded: only h_s and the context learn, from the rate alone, what the encoder sends already.",
 )
+@click.option(
+    "--keep-synthesis",
+    is_flag=True,
+    help="With --rounded: g_s stays as it is, and with it encoders that were trained for it, like restore.",
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",

@@ -34,7 +34,7 @@ from neurocodec.training.thaw import thaw
 CLIP_NORM = 1.0
 BAD_BATCHES = 20
 GROWTH_PICTURES = 64
-KEPT = ("tune", "seed", "optimizer", "beta", "rounded", "prior_only")  # settings that may not change in a run
+KEPT = ("tune", "seed", "optimizer", "beta", "rounded", "prior_only", "keep_synthesis")  # not to change in a run
 
 
 def train(
@@ -93,8 +93,9 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
     """Raises TrainingError for settings that do not go together."""
     if settings.denoises and new and start is None:
         raise TrainingError(f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start.")
-    if settings.prior_only and not settings.rounded:
-        raise TrainingError("--prior-only goes with --rounded.")
+    for name in ("prior_only", "keep_synthesis"):
+        if getattr(settings, name) and not settings.rounded:
+            raise TrainingError(f"--{name.replace('_', '-')} goes with --rounded.")
     if not settings.rounded:
         return
     if settings.denoises or settings.beta != 1:

@@ -1,7 +1,7 @@
-"""The prior while it learns, in the arithmetic of files (``fixedpoint``): weights and activations rounded as they
-will be, with the gradient of what was not rounded (Bengio, Leonard, Courville 2013, "Estimating or propagating gradients through
-stochastic neurons"; for whole networks Jacob et al. 2018, "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference").
+"""The prior while it learns, in the arithmetic of files (``fixedpoint``).
+
+Weights and activations are rounded as they will be, with the gradient of what was not rounded (Jacob et al. 2018,
+"Quantization and training of neural networks for efficient integer-arithmetic-only inference").
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class Settings:
     compile: bool = True  # on a GPU
     rounded: bool = False  # from rounded latents, by the tables of a weights file
     prior_only: bool = False  # h_s and the context alone learn, from the rate alone
+    keep_synthesis: bool = False  # g_s does not learn
 
     @property
     def denoises(self) -> bool:
@@ -65,7 +66,9 @@ class Run:
                 self.model.networks.get_submodule(part).requires_grad_(True)
         elif settings.rounded:
             self.model.z_prior.requires_grad_(False)  # tables stand in for it
-            for part in (*ENCODER_PARTS, "g_s") if settings.prior_only else ():
+            if settings.prior_only or settings.keep_synthesis:
+                self.model.networks.g_s.requires_grad_(False)
+            for part in ENCODER_PARTS if settings.prior_only else ():
                 self.model.networks.get_submodule(part).requires_grad_(False)
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
