@@ -56,8 +56,8 @@ def test_it_shares_parameters_and_hands_them_a_gradient() -> None:
     # What it computes follows the parameters as they move, in their integers' steps.
     before = h_s(z, t).detach()
     with torch.no_grad():
-        networks.h_s.enter.bias += 1e-6
+        networks.h_s.enter.bias.add_(1e-6)
     assert torch.equal(h_s(z, t), before)
     with torch.no_grad():
-        networks.h_s.enter.bias += 0.1
+        networks.h_s.enter.bias.add_(0.1)
     assert not torch.equal(h_s(z, t), before)

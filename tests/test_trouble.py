@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -137,6 +138,13 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         (["compress", "--nearest", "in.png", "x.nc"], "--nearest is for targets"),
         (["verify", "--model", str(TINY), "in.nc"], "--model is for --deep"),
         (["verify", "--device", "cpu", "in.nc"], "--device is for --deep"),
+        (
+            ["compress", "photos", "out.nc"],
+            "photos is a folder, and so is what it becomes: out.nc is the name",
+        ),
+        (["decompress", "photos", "out.PNG"], "photos is a folder"),
+        (["compress", "-q", "good", "in.png", "x.nc"], "'good' is not a valid number."),
+        (["compress", "--effort", "most", "in.png", "x.nc"], "'most' is not a valid whole number."),
     ],
 )
 def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str) -> None:
@@ -146,6 +154,21 @@ def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str)
     assert words in result.stderr
     assert result.stderr.splitlines()[-1].startswith("Error: ")
     assert names(here) == before
+
+
+def test_a_folder_of_any_other_name_will_do(here: Path) -> None:
+    (here / "there.nc").mkdir()
+    for out in ("version.1", "there.nc"):
+        assert run("compress", "photos", out, *MODEL).exit_code == 0
+        assert names(here / out)
+
+
+def test_what_a_target_came_to_is_told_once(here: Path) -> None:
+    result = run("compress", "--target-size", "600", "in.png", "x.nc", *MODEL)
+    size = (here / "x.nc").stat().st_size
+    assert re.search(rf"-> x.nc: quality [0-9.]+, {size} bytes, [0-9.]+ bpp, ", result.stderr)
+    result = run("compress", "-f", "--target-psnr", "12", "in.png", "x.nc", *MODEL)
+    assert re.search(r"-> x.nc: quality [0-9.]+, [0-9.]+ dB PSNR, \d+ bytes, [0-9.]+ bpp, ", result.stderr)
 
 
 def test_a_single_file_that_is_there_is_passed_over(here: Path) -> None:

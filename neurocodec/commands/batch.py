@@ -25,6 +25,9 @@ import click
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
 from neurocodec.files import STANDARD, check_folder, counted, input_name, kind_of_file, mirrored, output_name
+from neurocodec.options import WholeNumber
+
+NO_FOLDERS = (".nc", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # suffixes that no folder is likely to have
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-j",
             "--workers",
-            type=click.IntRange(min=1),
+            type=WholeNumber(min=1),
             default=None,
             help="Of a folder: so many processes.  [default: one for each core]",
         ),
@@ -96,7 +99,7 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_meaning(how: Many, source: str, target: str, force: bool) -> None:
-    """Do the options for many files mean anything? Raises click.UsageError."""
+    """Do the options and names for many files mean anything? Raises click.UsageError."""
     if how.skip_existing and force:
         raise click.UsageError("--skip-existing passes over what --force overwrites: choose one.")
     if how.skip_existing and target == STANDARD:
@@ -105,6 +108,8 @@ def check_meaning(how: Many, source: str, target: str, force: bool) -> None:
     for asked, option in ((how.recursive, "-r (--recursive)"), (how.workers is not None, "-j (--workers)")):
         if asked and single:
             raise click.UsageError(f"{option} is for folders, and {input_name(source)} is none.")
+    if Path(source).is_dir() and Path(target).suffix.lower() in NO_FOLDERS and not Path(target).exists():
+        raise click.UsageError(f"{source} is a folder, and so is what it becomes: {target} is the name of a file.")
 
 
 def skipped(source: str, target: str) -> Outcome:

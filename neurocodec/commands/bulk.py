@@ -22,6 +22,7 @@ from neurocodec.commands.shared import (
 )
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import counted
+from neurocodec.options import Number, WholeNumber
 
 
 def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +30,7 @@ def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.argument("target", metavar="TARGET"),
         click.argument("source", metavar="SOURCE"),
-        click.option("--workers", type=click.IntRange(min=1), help="Actors.  [default: one for each core or GPU]"),
+        click.option("--workers", type=WholeNumber(min=1), help="Actors.  [default: one for each core or GPU]"),
         click.option("--address", help="Of a Ray cluster, or auto.  [default: Ray starts on this machine]"),
         click.option(
             "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Of each actor."
@@ -61,10 +62,10 @@ def bulk() -> None:
 
 
 @bulk.command("compress")
-@click.option("-q", "--quality", type=click.FloatRange(1, 100), default=75.0, show_default=True)
+@click.option("-q", "--quality", type=Number(1, 100), default=75.0, show_default=True)
 @model_option
-@click.option("--effort", type=click.IntRange(0, 9), default=0, show_default=True)
-@click.option("--alpha-quality", type=click.IntRange(0, 100), default=100, show_default=True)
+@click.option("--effort", type=WholeNumber(0, 9), default=0, show_default=True)
+@click.option("--alpha-quality", type=WholeNumber(0, 100), default=100, show_default=True)
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile.")
 @bulk_options
 def bulk_compress(source: str, target: str, **chosen: Any) -> None:

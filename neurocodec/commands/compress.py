@@ -29,7 +29,7 @@ from neurocodec.commands.shared import (
 from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
-from neurocodec.options import force_option
+from neurocodec.options import Number, WholeNumber, force_option
 from neurocodec.targets import Target, parse_size
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Settings:
 @click.option(
     "-q",
     "--quality",
-    type=click.FloatRange(1, 100),
+    type=Number(1, 100),
     help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.  [default: 75]",
 )
 @click.option(
@@ -74,7 +74,7 @@ class Settings:
 @model_option
 @click.option(
     "--effort",
-    type=click.IntRange(0, 9),
+    type=WholeNumber(0, 9),
     default=0,
     show_default=True,
     help="Above 0, optimise the latents for this picture: smaller or better files, for seconds to minutes.",
@@ -84,7 +84,7 @@ class Settings:
 )
 @click.option(
     "--alpha-quality",
-    type=click.IntRange(0, 100),
+    type=WholeNumber(0, 100),
     default=100,
     show_default=True,
     help="Of transparency: 100 is lossless, less keeps fewer levels.",
@@ -254,7 +254,9 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
         else:
             fitted = api.compress_to(picture, settings.target, progress=progress, **how)
             quality, packed = fitted.quality, fitted.data
-            reached = f"quality {quality:g}, {fitted.value:.6g} {settings.target.how.unit}; "
+            reached = f"quality {quality:g}, "
+            if settings.target.kind in ("psnr", "msssim"):  # bytes and bits per pixel are told of every file
+                reached += f"{fitted.value:.6g} {settings.target.how.unit}, "
             if not fitted.met and not settings.nearest:
                 raise NeurocodecError(
                     f"{settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "

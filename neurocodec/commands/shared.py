@@ -14,6 +14,7 @@ from neurocodec import catalogue
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, UnusableModelError
 from neurocodec.files import STANDARD
 from neurocodec.limits import DEFAULT_MAX_PIXELS
+from neurocodec.options import WholeNumber
 
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
@@ -25,7 +26,7 @@ device_option = click.option(
 )
 max_pixels_option = click.option(
     "--max-pixels",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=DEFAULT_MAX_PIXELS,
     show_default=True,
     help="Refuse larger pictures.",

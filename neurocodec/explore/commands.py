@@ -15,6 +15,7 @@ from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.explore.shared import Settings, on_white, seed_option, settings_options, write
 from neurocodec.files import STANDARD, check_target, write_target
 from neurocodec.limits import excess
+from neurocodec.options import Number, WholeNumber
 
 SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
@@ -26,7 +27,7 @@ ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
 @click.option("--like", metavar="IMAGE", help="Keep the hyper-latents of a picture, and its size: only y is drawn.")
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, 10),
+    type=Number(0, 10),
     default=1.0,
     show_default=True,
     help="0 takes the likeliest latents, 1 draws from the prior, more draws wilder ones.",
@@ -84,7 +85,7 @@ def parse_size(size: str, max_pixels: int) -> tuple[int, int]:
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.argument("target", metavar="OUT")
-@click.option("--steps", type=click.IntRange(2, 200), default=7, show_default=True, help="Pictures, with both ends.")
+@click.option("--steps", type=WholeNumber(2, 200), default=7, show_default=True, help="Pictures, with both ends.")
 @settings_options(90.0, "ms-ssim")
 def interpolate(first: str, second: str, target: str, steps: int, **common: Any) -> None:
     """Walk from the picture A to the picture B, of the same size, through their latents.
@@ -135,10 +136,10 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
 @click.command()
 @click.argument("source", metavar="IMAGE")
 @click.argument("target", metavar="OUT")
-@click.option("--channels", type=click.IntRange(1, 64), default=8, show_default=True, help="Rows of the sheet.")
+@click.option("--channels", type=WholeNumber(1, 64), default=8, show_default=True, help="Rows of the sheet.")
 @click.option(
     "--side",
-    type=click.IntRange(1, 16),
+    type=WholeNumber(1, 16),
     default=2,
     show_default=True,
     help="Of the shown middle, in units of 64 pixels.",

@@ -12,6 +12,7 @@ from neurocodec.commands.shared import naming, progress_bar
 from neurocodec.errors import NeurocodecError
 from neurocodec.explore.shared import Settings, seed_option, settings_options, write
 from neurocodec.files import check_target
+from neurocodec.options import WholeNumber
 
 
 @click.command()
@@ -26,7 +27,7 @@ from neurocodec.files import check_target
     help="project: encode, decode, put back what is visible, and again. optimise: descend on bits + visible error. "
     "both: the mean of the two.",
 )
-@click.option("--steps", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Of each method.")
+@click.option("--steps", type=WholeNumber(1, 10_000), default=40, show_default=True, help="Of each method.")
 @seed_option
 @settings_options(80.0, "psnr")
 def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: int, **common: Any) -> None:
@@ -69,7 +70,7 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
 @click.argument("target", metavar="OUT")
 @click.option(
     "--passes",
-    type=click.IntRange(1, 8),
+    type=WholeNumber(1, 8),
     default=1,
     show_default=True,
     help="Turn and mirror the picture so many ways, and take the mean: a little better, and as many times slower.",

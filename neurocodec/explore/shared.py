@@ -11,7 +11,7 @@ import click
 
 from neurocodec.commands.shared import device_option, json_option, max_pixels_option, naming, quiet_option
 from neurocodec.files import STANDARD, check_target, read_source, write_target
-from neurocodec.options import force_option
+from neurocodec.options import Number, WholeNumber, force_option
 
 if TYPE_CHECKING:
     from neurocodec.images import Picture
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the dice.")
+seed_option = click.option("--seed", type=WholeNumber(min=0), default=0, show_default=True, help="Of the dice.")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def settings_options(quality: float, model: str) -> Callable[[Function], Functio
     """The options of :class:`Settings`, with a command's own defaults."""
 
     def decorate(function: Function) -> Function:
-        quality_kind = click.FloatRange(1, 100)
+        quality_kind = Number(1, 100)
         about_quality = "1 to 100: of the latents, as for compress."
         about_model = "A shipped model, or a .safetensors file."
         for option in (  # from the last to the first that --help shows

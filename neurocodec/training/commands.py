@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from neurocodec.options import force_option
+from neurocodec.options import Number, WholeNumber, force_option
 
 
 @click.command()
@@ -26,16 +26,14 @@ from neurocodec.options import force_option
     type=click.Path(exists=True, path_type=Path),
     help="A weights file, or a run's folder, that a new run starts from; of any tune.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of the whole run.")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the whole run in time, instead of steps."
-)
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pictures a step and process.")
-@click.option("--patch", type=click.IntRange(min=192), default=256, show_default=True, help="Pixels, of 64.")
+@click.option("--steps", type=WholeNumber(min=1), default=20_000, show_default=True, help="Of the whole run.")
+@click.option("--minutes", type=Number(min=0, min_open=True), help="Length of the whole run in time, instead of steps.")
+@click.option("--batch", type=WholeNumber(min=1), default=8, show_default=True, help="Pictures a step and process.")
+@click.option("--patch", type=WholeNumber(min=192), default=256, show_default=True, help="Pixels, of 64.")
 @click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
 @click.option(
     "--beta",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1.0,
     show_default=True,
     help="Weight of the rate in what the encoder learns: 0 makes a plain autoencoder, a large one collapses it.",
@@ -61,10 +59,10 @@ from neurocodec.options import force_option
     is_flag=True,
     help="With --rounded: g_s stays as it is, and with it encoders that were trained for it, like restore.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate of the last phase.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1000,
     show_default=True,
     help="Steps that weights are averaged over.",
