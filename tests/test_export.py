@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from neurocodec import api, metrics, weights
+from neurocodec import api, catalogue, metrics, weights
 from neurocodec.catalogue import EXACT_PARTS
 from neurocodec.cli import main
 from neurocodec.errors import TrainingError
@@ -19,9 +19,11 @@ from neurocodec.training.export import load_crops, mean_of
 from neurocodec.training.loop import train
 from neurocodec.training.objective import FactorizedPrior, TrainingModel
 from neurocodec.training.rounding import best, best_reaches, to_integers
-from neurocodec.training.run import read_checkpoint
+from neurocodec.training.run import averaged, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
+from neurocodec.training.thaw import thaw
 from tests.drawing import draw
+from tests.golden.make import TINY as TINY_FILE
 from tests.test_training import CPU, SETTINGS, TINY, quiet
 
 
@@ -52,13 +54,27 @@ def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path)
     for steps, run in enumerate(runs, start=1):
         train(pictures, run, replace(SETTINGS, steps=steps, seed=steps), device=CPU, config=TINY, report=quiet)
     model, tune, steps_of = mean_of(runs)
-    assert (tune, steps_of) == ("ms-ssim", "step 1 and 2 and 3")
+    assert (tune, steps_of) == ("ms-ssim", "step 1 and step 2 and step 3")
     for name, value in model.state_dict().items():
         each = torch.stack([read_checkpoint(run)["average"][name] for run in runs])
         assert torch.allclose(value, each.mean(0), atol=1e-6), name
     train(pictures, tmp_path / "other", replace(SETTINGS, steps=1, tune="psnr"), device=CPU, config=TINY, report=quiet)
     with pytest.raises(TrainingError, match="no mean"):
         mean_of([runs[0], tmp_path / "other"])
+
+
+def test_a_weights_file_counts_for_a_run(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path, replace(SETTINGS, steps=2), device=CPU, start=TINY_FILE, report=quiet)
+    model, _, steps_of = mean_of([tmp_path, TINY_FILE])
+    assert steps_of == f"step 2 and {TINY_FILE.name}"
+    ours, theirs = averaged(read_checkpoint(tmp_path)).state_dict(), thaw(TINY_FILE).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.allclose(value, (ours[name] + theirs[name]) / 2, atol=1e-6), name
+    with pytest.raises(TrainingError, match="name a run first"):
+        mean_of([TINY_FILE, tmp_path])
+    shipped = catalogue.weights_folder() / catalogue.MODELS[0].file
+    with pytest.raises(TrainingError, match="another config"):
+        mean_of([tmp_path, shipped])
 
 
 def test_export_needs_a_run(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
 @click.option(
     "--pictures",
@@ -114,12 +114,13 @@ def export(runs: tuple[Path, ...], out: Path, pictures: Path, valid: Path | None
     """Freeze a training run into a weights file, and print what that cost in bits.
 
     Of several RUNS it takes the mean of their weights: of runs that went on from the same weights, that is
-    often better than each.
+    often better than each. All but the first may be weights files, like the one that they started from.
 
     \b
     Example:
       neurocodec export runs/mine --out mine.safetensors --pictures photos/ --valid kodak/
       neurocodec export runs/mine runs/further --out mean.safetensors --pictures photos/
+      neurocodec export runs/mine before.safetensors --out half-way.safetensors --pictures photos/
       neurocodec compress --model mine.safetensors photo.png photo.nc
     """
     if out.exists() and not force:

@@ -27,6 +27,7 @@ from neurocodec.training.recipe import TUNES
 from neurocodec.training.rounding import best_reaches, to_integers
 from neurocodec.training.run import averaged, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
+from neurocodec.training.thaw import thaw
 
 CPU = torch.device("cpu")
 WATCHED_PICTURES = 24
@@ -44,8 +45,8 @@ def export(
     valid: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> str:
-    """Write the averaged weights of a run, or the mean of several runs' (see :func:`mean_of`), as a weights file
-    -> its SHA-256.
+    """Write the averaged weights of a run, or the mean of several runs' and weights files' (see :func:`mean_of`),
+    as a weights file -> its SHA-256.
 
     pictures is a folder for counting symbols and calibrating quality (the training pictures);
     on valid the cost of fixed point and of the frozen tables is measured. Raises TrainingError.
@@ -75,23 +76,31 @@ def export(
 
 @torch.no_grad()
 def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
-    """The mean of the averaged weights of runs, their tune, and their steps in words.
+    """The mean of the averaged weights of runs, their tune, and their steps in words. All but the first may be
+    weights files, too.
 
     Runs that went on from one another, or from the same weights, lie in one valley, and their mean lies lower
-    (Wortsman et al. 2022, "Model soups"). Raises TrainingError for runs of different configs or tunes.
+    (Wortsman et al. 2022, "Model soups"). Raises TrainingError for runs of different configs or tunes, WeightsError.
     """
+    if runs[0].is_file():
+        raise TrainingError(f"{runs[0]}: name a run first, whose tune it is to be, and weights files behind it.")
     first = read_checkpoint(runs[0])
-    model, tune, steps = averaged(first), first["settings"]["tune"], [str(first["step"])]
+    model, tune, steps = averaged(first), first["settings"]["tune"], [f"step {first['step']}"]
     mean = model.state_dict()  # its tensors are the model's own
     for count, run in enumerate(runs[1:], start=2):
-        state = read_checkpoint(run)
-        if (state["config"], state["settings"]["tune"]) != (first["config"], tune):
+        if run.is_file():
+            other, same_tune = thaw(run), True  # which a weights file does not tell
+            steps.append(run.name)
+        else:
+            state = read_checkpoint(run)
+            other, same_tune = averaged(state), state["settings"]["tune"] == tune
+            steps.append(f"step {state['step']}")
+        if other.networks.config != model.networks.config or not same_tune:
             raise TrainingError(f"{run} is of another config or tune than {runs[0]}: they have no mean.")
-        for name, value in state["average"].items():
+        for name, value in other.state_dict().items():
             mean[name].lerp_(value, 1 / count)
-        steps.append(str(state["step"]))
     model.eval().requires_grad_(False)
-    return model, tune, "step " + " and ".join(steps)
+    return model, tune, " and ".join(steps)
 
 
 def export_encoder(out: Path, model: TrainingModel, note: str, report: Callable[[str], None]) -> str:
