@@ -64,7 +64,9 @@ def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path)
 
 
 def test_a_weights_file_counts_for_a_run(pictures: Path, tmp_path: Path) -> None:
-    train(pictures, tmp_path, replace(SETTINGS, steps=2), device=CPU, start=TINY_FILE, report=quiet)
+    config = weights.load(str(TINY_FILE), CPU).codec.config
+    settings = replace(SETTINGS, steps=2)
+    train(pictures, tmp_path, settings, device=CPU, config=config, start=TINY_FILE, report=quiet)
     model, _, steps_of = mean_of([tmp_path, TINY_FILE])
     assert steps_of == f"step 2 and {TINY_FILE.name}"
     ours, theirs = averaged(read_checkpoint(tmp_path)).state_dict(), thaw(TINY_FILE).state_dict()
