@@ -74,7 +74,6 @@ def export(
     return digest
 
 
-@torch.no_grad()
 def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
     """The mean of the averaged weights of runs, their tune, and their steps in words. All but the first may be
     weights files, too.
