@@ -28,10 +28,10 @@ MODELS: tuple[Model, ...] = (
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=19,
+        id=23,
         name="psnr",
-        file="psnr-19.safetensors",
-        sha256="24bef24faef79889da8323d57b468954a6d23ba3fe04dc162aa34d4599b6142e",
+        file="psnr-23.safetensors",
+        sha256="190948fdfc88f489746040e599bf7a346bcf2c392c8e45c7db3621cb23519acb",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-19.safetensors",
-        sha256="d958a2737294bed1c815b0471bdeaab0979a1b213ceeba40e840e4b31d10a506",
+        file="restore-23.safetensors",
+        sha256="56a9c3d5ef822d069be714db2dc6a60df9b70c68c01a534cb23d8dd05b5c7c72",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
