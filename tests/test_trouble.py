@@ -138,11 +138,9 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         (["compress", "--nearest", "in.png", "x.nc"], "--nearest is for targets"),
         (["verify", "--model", str(TINY), "in.nc"], "--model is for --deep"),
         (["verify", "--device", "cpu", "in.nc"], "--device is for --deep"),
-        (
-            ["compress", "photos", "out.nc"],
-            "photos is a folder, and so is what it becomes: out.nc is the name",
-        ),
-        (["decompress", "photos", "out.PNG"], "photos is a folder"),
+        (["compress", "photos", "out.nc"], "OUT becomes a folder here, and out.nc is the name of a file"),
+        (["compress", "--frames", "in.png", "out.nc"], "OUT becomes a folder here, and out.nc is the name of a file"),
+        (["decompress", "photos", "out.PNG"], "OUT becomes a folder here"),
         (["compress", "-q", "good", "in.png", "x.nc"], "'good' is not a valid number."),
         (["compress", "--effort", "most", "in.png", "x.nc"], "'most' is not a valid whole number."),
     ],
@@ -161,6 +159,17 @@ def test_a_folder_of_any_other_name_will_do(here: Path) -> None:
     for out in ("version.1", "there.nc"):
         assert run("compress", "photos", out, *MODEL).exit_code == 0
         assert names(here / out)
+
+
+def test_what_nobody_asked_for_is_said(here: Path) -> None:
+    (here / "photos" / "deep" / "er").mkdir(parents=True)
+    shutil.copy(here / "in.png", here / "photos" / "deep" / "er")
+    told = "photos: what is in its folders is left out (-r takes it, too).\n"
+    assert told in run("compress", "photos", "flat", *MODEL).stderr
+    assert told not in run("compress", "--quiet", "photos", "silent", *MODEL).stderr
+    assert told not in run("compress", "-r", "photos", "all", *MODEL).stderr
+    assert "all: what is in its folders is left out" in run("decompress", "all", "back", *MODEL).stderr
+    assert "is left out" not in run("decompress", "flat", "back-2", *MODEL).stderr
 
 
 def test_what_a_target_came_to_is_told_once(here: Path) -> None:

@@ -108,8 +108,14 @@ def check_meaning(how: Many, source: str, target: str, force: bool) -> None:
     for asked, option in ((how.recursive, "-r (--recursive)"), (how.workers is not None, "-j (--workers)")):
         if asked and single:
             raise click.UsageError(f"{option} is for folders, and {input_name(source)} is none.")
-    if Path(source).is_dir() and Path(target).suffix.lower() in NO_FOLDERS and not Path(target).exists():
-        raise click.UsageError(f"{source} is a folder, and so is what it becomes: {target} is the name of a file.")
+    if Path(source).is_dir():
+        check_folder_name(target)
+
+
+def check_folder_name(target: str) -> None:
+    """Refuse to make a folder of a name that files have. Raises click.UsageError."""
+    if Path(target).suffix.lower() in NO_FOLDERS and not Path(target).exists():
+        raise click.UsageError(f"OUT becomes a folder here, and {target} is the name of a file: leave the ending out.")
 
 
 def skipped(source: str, target: str) -> Outcome:
@@ -130,6 +136,16 @@ def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, rec
         raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
     names = mirrored(inside, suffix)
     return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
+
+
+def tell_left_out(source: Path, extensions: set[str], recursive: bool, quiet: bool) -> None:
+    """Say it where there are files with one of the extensions deeper in a folder, and nobody asked for them."""
+    if recursive:
+        return
+    for place, _, files in os.walk(source):
+        if Path(place) != source and any(Path(f).suffix.lower() in extensions and f[0] != "." for f in files):
+            tell(f"{source}: what is in its folders is left out (-r takes it, too).", quiet)
+            return
 
 
 def listing(folder: Path, recursive: bool) -> Iterator[Path]:

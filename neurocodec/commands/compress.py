@@ -13,7 +13,18 @@ import click
 from click.core import ParameterSource
 
 from neurocodec.catalogue import RESTORER
-from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
+from neurocodec.commands.batch import (
+    Many,
+    Outcome,
+    check_folder_name,
+    check_meaning,
+    find_jobs,
+    report,
+    run,
+    skipped,
+    tell_left_out,
+    workers_option,
+)
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     check_model,
@@ -140,6 +151,8 @@ def compress(
     folder = source != STANDARD and Path(source).is_dir()
     if frames and (recursive or folder):
         raise click.UsageError("--frames takes one file, not a folder.")
+    if frames:
+        check_folder_name(target)
     if frames and skip_existing:
         raise click.UsageError("--skip-existing is not for --frames: a folder of frames is made anew.")
     check_meaning(many, source, target, force)
@@ -151,6 +164,7 @@ def compress(
         from neurocodec.images import readable_extensions
 
         jobs = find_jobs(Path(source), Path(target), readable_extensions(), ".nc", recursive)
+        tell_left_out(Path(source), readable_extensions(), recursive, settings.quiet)
         work = partial(compress_file, force=force, settings=replace(settings, quiet=True))
         run(jobs, work, many, settings.quiet, settings.as_json)
     elif skip_existing and Path(target).is_file():
