@@ -74,20 +74,16 @@ class QuantizedLayer(nn.Module):
 
     def rounded(self) -> tuple[list[Tensor], Tensor]:
         """The weights (C_out, terms) of each part of the input, and the bias (C_out,), as their integers say."""
-        parts, bias = parts_of(self.leaf, self.leaf.weight), self.leaf.bias
-        weights = []
-        with torch.no_grad():
-            units = bias.detach() * UNIT
-            steps: list[Tensor] = []
-            for i, (part, reach) in enumerate(zip(parts, self.reaches, strict=True)):
-                integers, whole, shift = rounded_part(part.detach(), units if i == 0 else 0 * units, reach)
-                steps.append(torch.exp2(-shift.float()))
-                weights.append(integers * steps[i][:, None])
-                if i == 0:
-                    rounded_bias = whole * steps[0] / UNIT
-        return [straight_through(w, part) for w, part in zip(weights, parts, strict=True)], straight_through(
-            rounded_bias, bias
-        )
+        weights, bias = [], self.leaf.bias
+        rounded_bias = bias
+        for i, (part, reach) in enumerate(zip(parts_of(self.leaf, self.leaf.weight), self.reaches, strict=True)):
+            with torch.no_grad():
+                integers, whole, shift = rounded_part(part, bias * UNIT if i == 0 else 0 * bias, reach)
+                steps = torch.exp2(-shift.float())
+            weights.append(straight_through(integers * steps[:, None], part))
+            if i == 0:
+                rounded_bias = straight_through(whole * steps / UNIT, bias)
+        return weights, rounded_bias
 
 
 class QuantizedTable(nn.Module):

@@ -53,7 +53,7 @@ def to_integers(module: nn.Module, reaches: Mapping[str, Sequence[int]] | None =
 def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights (C_out, terms) and biases (C_out,) in units, float64, as integers, each row with the largest shift
     that its sums allow, and these shifts; -1 where none does."""
-    shifts = torch.full(bias.shape, -1, dtype=torch.int32)
+    shifts = torch.full_like(bias, -1, dtype=torch.int32)
     for shift in SHIFTS:
         sums = largest_sums((weight * 2**shift).round(), (bias * 2**shift).round(), reach)
         shifts[sums < 1 << EXACT_BITS] = shift

@@ -143,12 +143,11 @@ class Run:
         """A model with the rates that this run is about."""
         if self.frozen is None:
             return model
-        codec, networks = build_codec(model.networks.config, self.frozen, self.device), model.networks
-        h_s, context = (
-            quantized(networks.h_s, self.frozen, "h_s."),
-            quantized(networks.context, self.frozen, "context."),
-        )
-        measured = RoundedModel(networks, RelaxedPrior(codec, h_s, context), self.settings.prior_only)
+        networks = model.networks
+        h_s = quantized(networks.h_s, self.frozen, "h_s.")
+        context = quantized(networks.context, self.frozen, "context.")
+        prior = RelaxedPrior(build_codec(networks.config, self.frozen, self.device), h_s, context)
+        measured = RoundedModel(networks, prior, self.settings.prior_only)
         return measured.to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
