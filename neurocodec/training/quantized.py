@@ -74,7 +74,8 @@ class QuantizedLayer(nn.Module):
 
     def rounded(self) -> tuple[list[Tensor], Tensor]:
         """The weights (C_out, terms) of each part of the input, and the bias (C_out,), as their integers say."""
-        weights, bias = [], self.leaf.bias
+        weights: list[Tensor] = []
+        bias: Tensor = self.leaf.bias
         rounded_bias = bias
         for i, (part, reach) in enumerate(zip(parts_of(self.leaf, self.leaf.weight), self.reaches, strict=True)):
             with torch.no_grad():
