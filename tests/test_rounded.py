@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,7 @@ def test_all_networks_learn_and_a_run_goes_on(pictures: Path, tmp_path: Path) ->
     train(pictures, tmp_path / "parts", replace(settings, steps=2), device=CPU, start=TINY, report=quiet)
     train(pictures, tmp_path / "parts", settings, device=CPU, report=quiet)
     assert read_checkpoint(tmp_path / "parts")["step"] == 4
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # training leaves no handler behind
     with pytest.raises(TrainingError, match="choose another --out"):
         train(pictures, tmp_path / "parts", replace(settings, rounded=False), device=CPU, report=quiet)
 

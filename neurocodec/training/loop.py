@@ -85,7 +85,8 @@ def train(
             else:
                 klt_init(run.model.networks, sample)
             run.average.load_state_dict(run.model.state_dict())
-        loop(run, crops, held_out, report if run.rank == 0 else lambda line: None)
+        with stop_flag() as stopped:
+            loop(run, crops, held_out, report if run.rank == 0 else lambda line: None, stopped)
     return run.checkpoint
 
 
@@ -130,12 +131,13 @@ def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, A
     return origin
 
 
-def loop(run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None]) -> None:
+def loop(
+    run: Run, crops: list[Tensor], held_out: list[Tensor], report: Callable[[str], None], stopped: Callable[[], bool]
+) -> None:
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     trained = run.measured(run.model.train())
     model, distortion_of = assembled(trained, run)
-    stopped = stop_flag()
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
     count, first, started = 0, run.step, time.monotonic()
@@ -233,12 +235,16 @@ def append(path: Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def stop_flag() -> Callable[[], bool]:
-    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint."""
+@contextmanager
+def stop_flag() -> Iterator[Callable[[], bool]]:
+    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint. Afterwards they do what they did."""
     seen: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda n, frame: seen.append(n))
-    return lambda: bool(seen)
+    before = {n: signal.signal(n, lambda number, frame: seen.append(number)) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
