@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from neurocodec import weights
+from tests.commands import MODEL, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -42,3 +44,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(5):
         Image.fromarray(draw("shapes", 260, 320, seed)).save(folder / f"{seed}.png")
     return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with in.png, in.nc and the tree photos/ of three pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    Image.fromarray(draw("shapes", 90, 120)).save("in.png")
+    assert run("compress", "in.png", "in.nc", *MODEL).exit_code == 0
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.png", "deep/c.png"):
+        shutil.copy("in.png", tmp_path / "photos" / name)
+    return tmp_path

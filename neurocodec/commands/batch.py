@@ -124,8 +124,9 @@ def skipped(source: str, target: str) -> Outcome:
     return Outcome(line, {"in": source, "out": target, "skipped": True})
 
 
-def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool) -> list[Job]:
-    """The files of a folder with one of the extensions, and what they become.
+def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool, quiet: bool) -> list[Job]:
+    """The files of a folder with one of the extensions, and what they become. Says so where there are more of them
+    deeper in it, and nobody asked for them.
 
     Raises NeurocodecError if there are none.
     """
@@ -134,18 +135,19 @@ def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, rec
     if not inside:
         deeper = "" if recursive else " (-r looks deeper)"
         raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
+    if not recursive and any_deeper(source, extensions):
+        tell(f"{source}: what is in its folders is left out (-r takes it, too).", quiet)
     names = mirrored(inside, suffix)
     return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
 
 
-def tell_left_out(source: Path, extensions: set[str], recursive: bool, quiet: bool) -> None:
-    """Say it where there are files with one of the extensions deeper in a folder, and nobody asked for them."""
-    if recursive:
-        return
-    for place, _, files in os.walk(source):
-        if Path(place) != source and any(Path(f).suffix.lower() in extensions and f[0] != "." for f in files):
-            tell(f"{source}: what is in its folders is left out (-r takes it, too).", quiet)
-            return
+def any_deeper(folder: Path, extensions: set[str]) -> bool:
+    """Whether there are files with one of the extensions in a folder's folders, as far as they can be read."""
+    return any(
+        Path(place) != folder and Path(name).suffix.lower() in extensions and not name.startswith(".")
+        for place, _, files in os.walk(folder)
+        for name in files
+    )
 
 
 def listing(folder: Path, recursive: bool) -> Iterator[Path]:

@@ -22,7 +22,6 @@ from neurocodec.commands.batch import (
     report,
     run,
     skipped,
-    tell_left_out,
     workers_option,
 )
 from neurocodec.commands.shared import (
@@ -163,8 +162,7 @@ def compress(
         check_folder(target)
         from neurocodec.images import readable_extensions
 
-        jobs = find_jobs(Path(source), Path(target), readable_extensions(), ".nc", recursive)
-        tell_left_out(Path(source), readable_extensions(), recursive, settings.quiet)
+        jobs = find_jobs(Path(source), Path(target), readable_extensions(), ".nc", recursive, settings.quiet)
         work = partial(compress_file, force=force, settings=replace(settings, quiet=True))
         run(jobs, work, many, settings.quiet, settings.as_json)
     elif skip_existing and Path(target).is_file():

@@ -9,17 +9,7 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.batch import (
-    Many,
-    Outcome,
-    check_meaning,
-    find_jobs,
-    report,
-    run,
-    skipped,
-    tell_left_out,
-    workers_option,
-)
+from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     check_model,
@@ -104,8 +94,7 @@ def decompress(
     check_model(settings.model, settings.device, shipped=False)
     if folder:
         check_folder(target)
-        jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive)
-        tell_left_out(Path(source), {".nc"}, recursive, settings.quiet)
+        jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive, settings.quiet)
         work = partial(decompress_file, settings=replace(settings, quiet=True))
         run(jobs, work, many, settings.quiet, settings.as_json)
         return

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neurocodec.fixedpoint import ONE, UNIT, parts_of, units_of
 from neurocodec.layers import LEAKY_SLOPE, Depthwise, Pointwise
 from neurocodec.prior import Join, QualityTable, Raw, ToTable, lerp
-from neurocodec.training.rounding import rounded_part
+from neurocodec.training.rounding import rounded_layer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -74,17 +74,14 @@ class QuantizedLayer(nn.Module):
 
     def rounded(self) -> tuple[list[Tensor], Tensor]:
         """The weights (C_out, terms) of each part of the input, and the bias (C_out,), as their integers say."""
-        weights: list[Tensor] = []
-        bias: Tensor = self.leaf.bias
-        rounded_bias = bias
-        for i, (part, reach) in enumerate(zip(parts_of(self.leaf, self.leaf.weight), self.reaches, strict=True)):
-            with torch.no_grad():
-                integers, whole, shift = rounded_part(part, bias * UNIT if i == 0 else 0 * bias, reach)
-                steps = torch.exp2(-shift.float())
-            weights.append(straight_through(integers * steps[:, None], part))
-            if i == 0:
-                rounded_bias = straight_through(whole * steps / UNIT, bias)
-        return weights, rounded_bias
+        weight, bias = self.leaf.weight, self.leaf.bias
+        integers, whole, shifts = rounded_layer(self.leaf, weight.detach(), bias.detach(), self.reaches)
+        steps = [torch.exp2(-shift.float()) for shift in shifts]
+        weights = [
+            straight_through(rounded * step[:, None], part)
+            for rounded, step, part in zip(integers, steps, parts_of(self.leaf, weight), strict=True)
+        ]
+        return weights, straight_through(whole * steps[0] / UNIT, bias)
 
 
 class QuantizedTable(nn.Module):

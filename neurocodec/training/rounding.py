@@ -34,20 +34,32 @@ def to_integers(module: nn.Module, reaches: Mapping[str, Sequence[int]] | None =
     integers: dict[str, Tensor] = {}
     for name, leaf in module.named_modules():
         if isinstance(leaf, Pointwise | Depthwise):
-            parts = parts_of(leaf, leaf.weight.detach().double())
-            reach = (reaches or {}).get(name, [USUAL_REACH] * len(parts))
-            bias = leaf.bias.detach().double() * UNIT
-            rounded = [rounded_part(w, bias if i == 0 else 0 * bias, reach[i]) for i, w in enumerate(parts)]
-            weights, biases, shifts = zip(*rounded, strict=True)
+            reach = (reaches or {}).get(name, [USUAL_REACH] * len(units_of(leaf)))
+            weights, bias, shifts = rounded_layer(
+                leaf, leaf.weight.detach().double(), leaf.bias.detach().double(), reach
+            )
             if min(int(shift.min()) for shift in shifts) < 0:
                 raise WeightsError(f"the weights of the exact layer {name} are too large.")
             integers[f"{name}.weight"] = torch.cat(weights, dim=1).view(leaf.weight.shape)
-            integers[f"{name}.bias"] = biases[0]
+            integers[f"{name}.bias"] = bias
             integers[f"{name}.shift"] = torch.stack(shifts)
             integers[f"{name}.reach"] = torch.tensor(reach, dtype=torch.int32)
         elif isinstance(leaf, QualityTable):
             integers[f"{name}.table"] = (leaf.table.detach().double() * UNIT).round().int()
     return integers
+
+
+def rounded_layer(
+    leaf: nn.Module, weight: Tensor, bias: Tensor, reaches: Sequence[int]
+) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+    """The integers of a layer's weight, for each part of its input (C_out, terms), and of its bias (C_out,), which
+    is added to the first, and the shifts (C_out,) of each."""
+    rounded = [
+        rounded_part(part, bias * UNIT if i == 0 else 0 * bias, reach)
+        for i, (part, reach) in enumerate(zip(parts_of(leaf, weight), reaches, strict=True))
+    ]
+    weights, biases, shifts = zip(*rounded, strict=True)
+    return list(weights), biases[0], list(shifts)
 
 
 def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
