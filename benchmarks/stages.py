@@ -76,7 +76,7 @@ def counting() -> FlopCounterMode:
 
 
 def fused_flops(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
-    """Of a 1x1 convolution: two for each output and input channel."""
+    """Of a product: two for each output and input channel."""
     return 2 * int(np.prod(out_shape)) * int(weight[1])
 
 

@@ -74,14 +74,17 @@ class Encoder:
         """Code symbols (N,) int32 with the tables numbered in table (N,). Those of silent tables must be 0."""
         order, groups = _groups(table, tables)
         ordered = symbols[order]
-        for number, start, end in groups:
-            radius = int(tables.radius[number])
-            values = ordered[start:end]
-            inside = np.abs(values) <= radius
-            coded = np.where(inside, values + radius, 2 * radius + 1).astype(np.int32)
-            self._coder.encode(coded, tables.model(number))
-            if not inside.all():
-                self._push_excess(values[~inside], radius)
+        numbers, starts, ends = groups.T
+        radius = np.repeat(tables.radius[numbers], ends - starts)
+        coded = ordered + radius
+        escaped = np.flatnonzero((coded < 0) | (coded > 2 * radius))
+        coded[escaped] = 2 * radius[escaped] + 1
+        for number, start, end in groups.tolist():
+            self._coder.encode(coded[start:end], tables.model(number))
+            if escaped.size:
+                here = escaped[(escaped >= start) & (escaped < end)]
+                if here.size:
+                    self._push_excess(ordered[here], int(tables.radius[number]))
 
     def _push_excess(self, values: Symbols, radius: int) -> None:
         excess = np.abs(values) - radius - 1
@@ -112,7 +115,7 @@ class Decoder:
         order, groups = _groups(table, tables)
         ordered = np.empty(len(order), np.int32)
         try:
-            for number, start, end in groups:
+            for number, start, end in groups.tolist():
                 radius = int(tables.radius[number])
                 coded = self._coder.decode(tables.model(number), end - start)
                 values = np.subtract(coded, radius, out=ordered[start:end])
@@ -131,8 +134,8 @@ class Decoder:
         return np.where(code & 1, -magnitude, magnitude).astype(np.int32)
 
 
-def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
-    """The stable order that sorts by table what is coded at all, and (table, start, end) of each group in it."""
+def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The stable order that sorts by table what is coded, and (table, start, end) of each group in it, (G, 3)."""
     # A radix sort, for 8 and 16 bits, and of what is coded alone.
     if tables.silent:
         coded = np.flatnonzero(table >= tables.silent)
@@ -140,7 +143,7 @@ def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], lis
         order = coded[np.argsort(table, kind="stable")]
     else:
         order = np.argsort(table, kind="stable")
-    ends = np.cumsum(np.bincount(table, minlength=len(tables.radius)))
-    starts = np.concatenate([[0], ends[:-1]])
-    spans = zip(starts.tolist(), ends.tolist(), strict=True)
-    return order, [(n, start, end) for n, (start, end) in enumerate(spans) if end > start]
+    counts = np.bincount(table)
+    numbers = np.flatnonzero(counts)
+    ends = np.cumsum(counts[numbers])
+    return order, np.stack([numbers, ends - counts[numbers], ends], axis=1)

@@ -20,11 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.errors import WeightsError
-from neurocodec.layers import LEAKY_SLOPE, Depthwise, Pointwise
+from neurocodec.layers import Depthwise, Pointwise, product
 from neurocodec.prior import TABLES, Join, QualityTable, Raw, ToTable, lerp
 
 LATENT_BITS = 8  # fractional bits of a latent and of its mean
@@ -56,17 +55,13 @@ class ExactPointwise(nn.Module):
         super().__init__()
         self.reach, self.activation, self.rounds = 1 << int(reach), activation, rounds
         self.clamp: Clamp = torch.clamp
-        self.register_buffer("weight", _in_steps(weight, shift).T.contiguous())
+        self.register_buffer("weight", _in_steps(weight, shift))
         self.register_buffer("bias", _in_steps(bias, shift))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = self.clamp(x, -self.reach, self.reach).reshape(-1, x.shape[-1])
-        v = (rows @ self.weight.to(x.dtype)).add_(self.bias.to(x.dtype))
-        if self.activation:
-            v = F.leaky_relu_(v, LEAKY_SLOPE)
-        if self.rounds:
-            v.round_()
-        return v.view(*x.shape[:-1], v.shape[-1])
+        x = self.clamp(x, -self.reach, self.reach)
+        v = product(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.activation)
+        return v.round_() if self.rounds else v
 
 
 class ExactJoin(nn.Module):
@@ -80,20 +75,21 @@ class ExactJoin(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, reach: Tensor, features: int) -> None:
         super().__init__()
         self.reach, *self.latent_reach = (1 << r for r in reach.tolist())
-        self.register_buffer("weight", _in_steps(weight[:, :features], shift[0]).T.contiguous())
+        self.register_buffer("weight", _in_steps(weight[:, :features], shift[0]))
         self.register_buffer("bias", _in_steps(bias, shift[0]))
         for i, half in enumerate(weight[:, features:].chunk(2, dim=1)):
-            self.register_buffer(f"half_{i}", _in_steps(half, shift[1 + i]).T.contiguous() * (UNIT / JOINED_UNIT))
+            self.register_buffer(f"half_{i}", _in_steps(half, shift[1 + i]) * (UNIT / JOINED_UNIT))
 
     def forward(self, psi: Tensor, parts: Sequence[tuple[Tensor, int, Tensor]]) -> Tensor:
         """psi (..., N) and the latents there are: positions (R,), half, and its elements (R, M/2) in units of 2**-8."""
-        rows = psi.clamp(-self.reach, self.reach).reshape(-1, psi.shape[-1])
-        v = (rows @ self.weight.to(psi.dtype)).add_(self.bias.to(psi.dtype)).round_()
+        x = psi.clamp(-self.reach, self.reach)
+        v = product(x, self.weight.to(psi.dtype), self.bias.to(psi.dtype)).round_()
+        rows = v.view(-1, v.shape[-1])
         for positions, half, elements in parts:
             y, reach = elements.to(psi.dtype) * (JOINED_UNIT / ONE), self.latent_reach[half]
-            weight = (self.half_0, self.half_1)[half]
-            v.index_add_(0, positions, (y.round_().clamp_(-reach, reach) @ weight.to(psi.dtype)).round_())
-        return v.view(*psi.shape[:-1], v.shape[-1])
+            weight = (self.half_0, self.half_1)[half].to(psi.dtype)
+            rows.index_add_(0, positions, product(y.round_().clamp_(-reach, reach), weight).round_())
+        return v
 
 
 class ExactDepthwise(nn.Module):
@@ -155,13 +151,13 @@ def half_of(head: nn.Sequential, half: int) -> nn.Sequential:
     *before, last, to_table = head
     if not isinstance(last, ExactPointwise):
         raise TypeError("the head is not exact")
-    means, tables = last.weight.chunk(2, dim=1), last.bias.chunk(2)
+    rows, biases = last.weight.chunk(2), last.bias.chunk(2)  # of means, and of tables
     reduced = ExactPointwise.__new__(ExactPointwise)
     nn.Module.__init__(reduced)
     reduced.reach, reduced.activation, reduced.rounds = last.reach, last.activation, last.rounds
     reduced.clamp = last.clamp
-    reduced.register_buffer("weight", torch.cat([w.chunk(2, dim=1)[half] for w in means], dim=1).contiguous())
-    reduced.register_buffer("bias", torch.cat([b.chunk(2)[half] for b in tables]))
+    reduced.register_buffer("weight", torch.cat([w.chunk(2)[half] for w in rows]))
+    reduced.register_buffer("bias", torch.cat([b.chunk(2)[half] for b in biases]))
     return nn.Sequential(*before, reduced, to_table)
 
 
@@ -177,10 +173,10 @@ def load_float(module: nn.Module, exact: nn.Module) -> None:
                 leaf.table.copy_(twin.table / UNIT)
                 continue
             if isinstance(leaf, Join) and isinstance(twin, ExactJoin):
-                latents = torch.cat([twin.half_0, twin.half_1]) / (UNIT / JOINED_UNIT)
-                leaf.weight.copy_(torch.cat([twin.weight, latents]).T)
+                latents = torch.cat([twin.half_0, twin.half_1], dim=1) / (UNIT / JOINED_UNIT)
+                leaf.weight.copy_(torch.cat([twin.weight, latents], dim=1))
             elif isinstance(leaf, Pointwise) and isinstance(twin, ExactPointwise):
-                leaf.weight.copy_(twin.weight.T)
+                leaf.weight.copy_(twin.weight)
             elif isinstance(leaf, Depthwise) and isinstance(twin, ExactDepthwise):
                 leaf.weight.copy_(twin.weight.permute(3, 2, 0, 1))
             else:
@@ -269,8 +265,8 @@ def working_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type != "cpu":
         return torch.float64
-    x, weight, product = _trial()
-    return torch.float32 if torch.equal(x @ weight, product) else torch.float64
+    x, weight, expected = _trial()
+    return torch.float32 if torch.equal(product(x, weight), expected) else torch.float64
 
 
 @lru_cache(maxsize=1)
@@ -279,4 +275,4 @@ def _trial() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-4096, 4096, (128, 128), generator=generator) * 2 + 1
     weight = torch.randint(-15, 16, (128, 128), generator=generator)
-    return x.float(), weight.float(), (x @ weight).float()
+    return x.float(), weight.float(), (x @ weight.T).float()

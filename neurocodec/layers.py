@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
 
-# A convolution with what follows it in one pass: in bfloat16 the activation alone takes as long as the product, and in
-# float32 the sum of a residual branch a twentieth of g_s. Private to torch, whose compiler calls them, so that a
-# version may lack them.
-FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+# Products with what follows them in one pass: in bfloat16 the activation alone takes as long as the product. And
+# weights as the processor reads them. Private to torch, whose compiler calls them, so that a version may lack them.
+FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+LAY_OUT = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
 FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
 
-IN_CACHE = 1 << 17  # elements
+ROWS = 1 << 12  # positions, or about so many, that weights are laid out for
+AT_ONCE = 1 << 21  # elements that are added up at once: what is larger leaves the cache
 
 _undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
 
@@ -56,19 +57,53 @@ class Pointwise(nn.Module):
         self.activation = activation
         self.weight = nn.Parameter(drawn((c_out, c_in), gain, c_in**-0.5))
         self.bias = nn.Parameter(torch.zeros(c_out))
+        self.frozen = False
+        self._once: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or x.dim() != 4:
             x = F.linear(x, self.weight, self.bias)
             return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
-        # The same product; as a convolution it is faster in float32, for the bias is fused.
-        x, weight = x.permute(0, 3, 1, 2), self.weight[:, :, None, None]
-        if self.activation and x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and FUSED is not None:
-            x, weight, bias = (v.to(torch.get_autocast_dtype("cpu")) for v in (x, weight, self.bias))
-            fused: Tensor = FUSED(x, weight, bias, [0, 0], [1, 1], [1, 1], 1, "leaky_relu", [LEAKY_SLOPE], "")
-            return fused.permute(0, 2, 3, 1)
-        x = F.conv2d(x, weight, self.bias).permute(0, 2, 3, 1)
-        return F.leaky_relu_(x, LEAKY_SLOPE) if self.activation else x
+        device = x.device.type
+        if not torch.is_autocast_enabled(device):
+            return product(x, self.weight, self.bias, self.activation)
+        dtype = torch.get_autocast_dtype(device)
+        return product(x.to(dtype), *self._rounded(dtype, device), self.activation)
+
+    def _rounded(self, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias in autocast's precision; for a frozen layer, once."""
+        if self._once is None or self._once[1].dtype != dtype or self._once[1].device.type != device:
+            weight, bias = self.weight.to(dtype), self.bias.to(dtype)
+            if not self.frozen:
+                return weight, bias
+            if device == "cpu" and FUSED is not None and LAY_OUT is not None:
+                weight = LAY_OUT(weight, ROWS)
+            self._once = weight, bias
+        return self._once
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: bool = False) -> Tensor:
+    """A 1x1 convolution without a gradient: x (..., C_in), weight (C_out, C_in), bias (C_out,) -> (..., C_out), all of
+    one type. On a CPU this is not a convolution's work: that splits long sums by the number of threads."""
+    rows = x.reshape(-1, x.shape[-1])
+    if x.device.type == "cpu" and x.dtype != torch.float64 and FUSED is not None:
+        then: tuple[str, list[float]] = ("leaky_relu", [LEAKY_SLOPE]) if activation else ("none", [])
+        v: Tensor = FUSED(rows, weight, bias, *then, "")
+    else:
+        v = rows @ weight.T
+        if bias is not None:
+            v = v.add_(bias)  # in place, for `linear` would spread the bias out first
+        if activation:
+            v = F.leaky_relu_(v, LEAKY_SLOPE)
+    return v.view(*x.shape[:-1], v.shape[-1])
+
+
+def freeze(module: nn.Module) -> None:
+    """The weights of a module change no more: they may be laid out for the processor, once."""
+    module.eval().requires_grad_(False)
+    for layer in module.modules():
+        if isinstance(layer, Pointwise):
+            layer.frozen = True
 
 
 class Depthwise(nn.Module):
@@ -134,27 +169,25 @@ def _plus(x: Tensor, branch: nn.Sequential) -> Tensor:
     if more.dtype == x.dtype:
         return more.add_(x)
     # Under autocast the branches are in bfloat16, but their sum is not, here as in training. The CPU adds a copy in
-    # x's precision, which stays in the cache and in memory that is at hand if it is of a few rows.
-    rows = max(1, IN_CACHE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else x.shape[1]
+    # x's precision.
+    rows = max(1, AT_ONCE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else x.shape[1]
     for part, more_of_it in zip(torch.split(x, rows, 1), torch.split(more, rows, 1), strict=True):
         part.add_(more_of_it)
     return x
 
 
-def in_full(layer: Pointwise, x: Tensor) -> Tensor:
-    """layer(x), of a layer without activation, in the precision of its weights, where autocast would round x to
-    the 8 bits of bfloat16."""
+def in_full(layer: Pointwise, x: Tensor, factor: Tensor | None = None) -> Tensor:
+    """layer(x), times a factor (B, 1, 1, C_out) if there is one, of a layer without activation, in the precision of its
+    weights, where autocast would round x to the 8 bits of bfloat16."""
     with torch.autocast(x.device.type, enabled=False):
-        # Not as a convolution: that one splits long sums by the number of threads.
-        x = x.to(layer.weight.dtype)
-        if torch.is_grad_enabled():
-            return F.linear(x, layer.weight, layer.bias)
-        return F.linear(x, layer.weight).add_(layer.bias)  # in place, for `linear` would spread the bias out first
-
-
-def times(x: Tensor, factor: Tensor) -> Tensor:
-    """x * factor, in x's place where no gradient is asked for: fresh memory costs as much as the product."""
-    return x * factor if torch.is_grad_enabled() else x.mul_(factor)
+        x, weight, bias = x.to(layer.weight.dtype), layer.weight, layer.bias
+        if torch.is_grad_enabled() or (factor is not None and len(factor) > 1):
+            x = F.linear(x, weight, bias)
+            return x if factor is None else x * factor
+        if factor is None:
+            return product(x, weight, bias)
+        # Of all positions: it is as well a factor of the weights, which are fewer.
+        return product(x, weight * factor.view(-1, 1), bias * factor.view(-1))
 
 
 def space_to_depth(x: Tensor, r: int) -> Tensor:

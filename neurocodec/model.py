@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neurocodec.entropy import Decoder, Encoder, Tables
 from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
+from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
 from neurocodec.predictor import Predictor, halves_of, heads_of
@@ -53,7 +54,8 @@ class Codec:
     def __init__(self, networks: Networks, y_tables: Tables, z_tables: Tables, window: int = 24):
         c = networks.config
         self.config = c
-        self.networks = networks.eval().requires_grad_(False)
+        freeze(networks)
+        self.networks = networks
         self.heads = heads_of(networks)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
         self.loud_tables = y_tables.loud()

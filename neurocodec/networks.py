@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth, times
+from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth
 from neurocodec.limits import GRID
 from neurocodec.prior import Context, HyperSynthesis, QualityTable
 
@@ -72,9 +72,9 @@ class Analysis(nn.Module):
         # Between resolutions there is no residual branch around a layer: what bfloat16 rounds away there is lost.
         x = space_to_depth(x, 8)  # a copy, where it is larger than one patch
         x = x - 0.5 if torch.is_grad_enabled() else x.sub_(0.5)
-        x = times(in_full(self.enter, x), self.quality_8(t).exp())
-        x = times(in_full(self.down, space_to_depth(self.blocks_8(x), 2)), self.quality_16(t).exp())
-        return times(in_full(self.leave, self.blocks_16(x)), self.log_gain(t).exp())
+        x = in_full(self.enter, x, self.quality_8(t).exp())
+        x = in_full(self.down, space_to_depth(self.blocks_8(x), 2), self.quality_16(t).exp())
+        return in_full(self.leave, self.blocks_16(x), self.log_gain(t).exp())
 
 
 class Synthesis(nn.Module):
@@ -93,8 +93,9 @@ class Synthesis(nn.Module):
 
     def forward(self, y_hat: Tensor, t: Tensor) -> Tensor:
         # As in g_a: between resolutions, in full.
-        x = times(in_full(self.enter, y_hat * self.log_inverse_gain(t).exp()), self.quality_16(t).exp())
-        x = times(depth_to_space(in_full(self.up, self.blocks_16(x)), 2), self.quality_8(t).exp())
+        x = in_full(self.enter, y_hat * self.log_inverse_gain(t).exp(), self.quality_16(t).exp())
+        # What is a channel at 1/8 is four of them before.
+        x = depth_to_space(in_full(self.up, self.blocks_16(x), self.quality_8(t).exp().repeat(1, 1, 1, 4)), 2)
         return depth_to_space(in_full(self.leave, self.blocks_8(x)), 8).add_(0.5)
 
 

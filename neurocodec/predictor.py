@@ -59,7 +59,7 @@ class Predictor:
         for colour in (0, 1):
             head = self.heads[step, halves.channel_half(step, colour)]
             for positions in torch.split(halves.positions[colour], HEAD_ROWS):
-                mean, table = head(rows[positions])
+                mean, table = head(rows.index_select(0, positions))
                 means.append(mean.int())
                 tables.append(table.to(torch.uint8))
         return torch.cat(means), torch.cat(tables)

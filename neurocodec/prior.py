@@ -8,6 +8,8 @@ and reshape between its leaves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -113,11 +115,11 @@ class Halves:
 
     Positions have colour 0 where row + column is even, else 1. Step 1 codes channel half 0 at the
     positions of colour 0, in raster order, then channel half 1 at those of colour 1. Step 2 codes
-    half 1 at colour 0, then half 0 at colour 1.
+    half 1 at colour 0, then half 0 at colour 1. Height and width are even.
     """
 
     def __init__(self, height: int, width: int, channels: int, device: torch.device) -> None:
-        self.channels = channels
+        self.height, self.width, self.channels = height, width, channels
         colour = (torch.arange(height)[:, None] + torch.arange(width)[None, :]).flatten() % 2
         self.positions = tuple((colour == c).nonzero()[:, 0].to(device) for c in (0, 1))
 
@@ -125,22 +127,27 @@ class Halves:
     def channel_half(step: int, colour: int) -> int:
         return colour if step == 1 else 1 - colour
 
-    def _slice(self, step: int, colour: int) -> slice:
-        start = self.channel_half(step, colour) * self.channels // 2
-        return slice(start, start + self.channels // 2)
-
     def take(self, step: int, y: Tensor) -> Tensor:
         """(1, H, W, M) -> (H * W, M / 2), the elements of a step in coding order."""
-        rows = y.reshape(-1, self.channels)
-        return torch.cat([rows[self.positions[c], self._slice(step, c)] for c in (0, 1)])
+        elements = torch.empty((self.height * self.width, self.channels // 2), dtype=y.dtype, device=y.device)
+        for ours, theirs in self._pairs(step, elements, y):
+            ours.copy_(theirs)
+        return elements
 
     def put(self, step: int, y: Tensor, elements: Tensor) -> None:
         """The inverse of :meth:`take`, in place."""
-        rows = y.reshape(-1, self.channels)  # a copy, where y is a window of something wider
-        for colour, part in zip((0, 1), torch.split(elements, [len(p) for p in self.positions]), strict=True):
-            rows[:, self._slice(step, colour)].index_copy_(0, self.positions[colour], part)
-        if rows.data_ptr() != y.data_ptr():
-            y.copy_(rows.view(y.shape))
+        for ours, theirs in self._pairs(step, elements, y):
+            theirs.copy_(ours)
+
+    def _pairs(self, step: int, elements: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same elements in coding order and in y, (H/2, W/2, M/2), for each colour in even and in odd rows."""
+        rows, columns, half = self.height // 2, self.width // 2, self.channels // 2
+        ours = elements.view(2, rows, 2, columns, half)
+        theirs = y.view(rows, 2, columns, 2, self.channels)  # never a copy, also of a window
+        for colour in (0, 1):
+            channels = theirs.narrow(-1, self.channel_half(step, colour) * half, half)
+            for odd in (0, 1):
+                yield ours[colour, :, odd], channels[:, odd, :, colour ^ odd]
 
 
 def mask_1(y: Tensor) -> Tensor:

@@ -199,7 +199,7 @@ def test_float32_is_used_where_it_multiplies_as_it_should(monkeypatch: pytest.Mo
     for bits in (8, 11):  # bfloat16, TF32
         x, weight, _ = fixedpoint._trial()
         step = 2.0 ** (13 - bits)
-        hurried = ((x / step).round() * step) @ weight
+        hurried = ((x / step).round() * step) @ weight.T
         monkeypatch.setattr(fixedpoint, "_trial", lambda h=hurried, x=x, w=weight: (x, w, h))
         assert working_dtype(cpu) == torch.float64
         monkeypatch.undo()

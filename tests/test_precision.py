@@ -61,7 +61,7 @@ def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("has", [True, False])
-def test_blocks_add_up_in_float32_whatever_is_in_the_cache(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_add_up_in_float32_in_any_parts(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows at a time, or in the pass of a convolution: the same numbers as in training."""
     torch.manual_seed(0)
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has)
@@ -70,10 +70,70 @@ def test_blocks_add_up_in_float32_whatever_is_in_the_cache(has: bool, monkeypatc
         h = x + block.look(x)
         wanted = h + block.mix(h)
     assert wanted.dtype == torch.float32
-    for in_cache in (1 << 17, 5 * 20 * 16, 1):  # all at once, rows that do not divide 12, and one by one
-        monkeypatch.setattr(layers, "IN_CACHE", in_cache)
+    for at_once in (1 << 17, 5 * 20 * 16, 1):  # all at once, rows that do not divide 12, and one by one
+        monkeypatch.setattr(layers, "AT_ONCE", at_once)
         with torch.inference_mode(), precision.autocast(CPU):
             found = block(x.clone())
         # Convolutions and products sum in another order, which bfloat16 may then round the other way.
         assert torch.allclose(found, wanted, atol=0.02 if has else 1e-5)
         assert float((found - wanted).abs().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_frozen_layer_computes_what_it_did(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights laid out for the processor, with any number of positions and threads, and without what torch may lack."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: has)
+    layer, x = layers.Pointwise(24, 40, activation=True), torch.randn(1, 5, 7, 24)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), precision.autocast(CPU):
+            found: torch.Tensor = layer(x)
+        return found
+
+    plain = run(x)
+    layers.freeze(layer)
+    frozen = run(x)
+    assert torch.equal(frozen, plain)
+    assert torch.equal(run(x), frozen)
+    near = 0.05 if has else 1e-5  # sums in another order, which bfloat16 may then round the other way
+    assert torch.allclose(run(x[:, :1, :1]).float(), frozen[:, :1, :1].float(), atol=near)
+    monkeypatch.setattr(layers, "FUSED", None)
+    layer._once = None
+    assert torch.allclose(run(x).float(), frozen.float(), atol=near)
+
+
+def test_a_layer_that_learns_is_not_laid_out() -> None:
+    """Validation runs it without a gradient, between steps that change its weights."""
+    layer, x = layers.Pointwise(8, 8), torch.randn(1, 2, 3, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        before = layer(x)
+        layer.weight.mul_(2)
+        layer.bias.add_(1)
+        assert torch.allclose(layer(x), 2 * before + 1, atol=0.1)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_factor_is_taken_before_or_behind_a_layer(batch: int) -> None:
+    torch.manual_seed(0)
+    layer, x, factor = layers.Pointwise(8, 6), torch.randn(batch, 3, 4, 8), torch.rand(batch, 1, 1, 6) + 0.5
+    wanted = layers.in_full(layer, x) * factor
+    assert torch.equal(layers.in_full(layer, x, factor), wanted)
+    with torch.inference_mode():
+        assert torch.allclose(layers.in_full(layer, x, factor), wanted, atol=1e-5)
+
+
+def test_products_do_not_depend_on_threads_nor_on_how_many_there_are() -> None:
+    """So that windows, and what a machine has of cores, change nothing where nothing else does."""
+    x, weight, bias = torch.randn(1000, 768), torch.randn(288, 768), torch.randn(288)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            found.append(layers.product(x, weight, bias))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(v, found[0]) for v in found)
+    for rows in (1, 17, 400):
+        assert torch.allclose(layers.product(x[:rows], weight, bias), found[0][:rows], atol=1e-4)
+    assert torch.allclose(found[0], x @ weight.T + bias, atol=1e-3)
