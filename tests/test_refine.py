@@ -152,7 +152,7 @@ def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
 
 def test_a_photograph_with_the_shipped_model() -> None:
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
-        photograph = np.array(image)[60:300, 100:340]
+        photograph = np.array(image)[:240, :240]
     model = weights.load("ms-ssim", torch.device("cpu"))
     assert model.objective is not None
     assert model.objective.ms_ssim > 0
