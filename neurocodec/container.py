@@ -94,6 +94,12 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         raise FormatError(f"format version {version} is not known to this release, which reads version {VERSION}.")
     body, (crc,) = data[: -_CRC.size], _CRC.unpack_from(data, len(data) - _CRC.size)
     if zlib.crc32(body) != crc:
+        wanted = _whole_size(data)
+        if wanted is not None and len(data) < wanted:
+            raise FormatError(
+                f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}. "
+                "Fetch or copy it again."
+            )
         raise FormatError("the file is damaged: its checksum does not match. Fetch or copy it again.")
     if flags & ~(FLAG_GREY | sum(SECTIONS.values())):
         raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
@@ -115,6 +121,20 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         sections[name], at = body[at : at + length], at + length
     sections = {name: _inflate(name, data) if name in DEFLATED else data for name, data in sections.items()}
     return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), fingerprint=fingerprint, **sections)
+
+
+def _whole_size(data: bytes) -> int | None:
+    """The bytes of a whole file, as its first ones tell them, whatever has become of the rest."""
+    _, _, model_id, flags, _ = _FIXED.unpack_from(data)
+    at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
+    sizes = []
+    try:
+        for _ in ("width", "height", "latents", *(name for name, flag in SECTIONS.items() if flags & flag)):
+            value, at = _read_varint(data, at, "size")
+            sizes.append(value)
+    except FormatError:
+        return None
+    return at + sum(sizes[2:]) + _CRC.size
 
 
 def _varint(value: int) -> bytes:

@@ -61,6 +61,17 @@ def test_truncation_at_every_byte() -> None:
             unpack(data[:length])
 
 
+def test_what_is_cut_off_is_told_from_other_damage() -> None:
+    for c in (EXAMPLE, Container(PRIVATE_MODEL, 100, 1, 1, True, b"abcd", xmp=b"x", fingerprint=b"\x01\x02\x03\x04")):
+        data = pack(c)
+        for length in (len(data) - 1, len(data) - 5, 30):
+            with pytest.raises(FormatError, match=f"cut off, or is damaged: {length} bytes, .* of {len(data)}"):
+                unpack(data[:length])
+        for other in (data + b"x", data[:-6] + b"?" + data[-5:], data[:20] + b"\xff" * 12 + data[32:]):
+            with pytest.raises(FormatError, match="checksum"):
+                unpack(other)
+
+
 def test_every_bit_flipped() -> None:
     data = pack(EXAMPLE)
     for bit in range(8 * len(data)):

@@ -187,6 +187,32 @@ def test_verify_command(tmp_path: Path, golden: Path) -> None:
     assert "2 of 3 files are not whole" in result.stderr
     lines = [json.loads(line) for line in run(main, ["verify", "--json", good, bad]).stdout.splitlines()]
     assert [line["whole"] for line in lines] == [True, False]
+    result = run(main, ["verify", bad])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: {bad}: the file was cut off")
+    assert result.stderr.count("\n") == 1
+
+
+def test_verify_folders(tmp_path: Path, golden: Path) -> None:
+    data = (golden / "shapes-1x1-q50.nc").read_bytes()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "one.nc").write_bytes(data)
+    (tmp_path / "a" / "notes.txt").write_text("no file of ours")
+    (tmp_path / "a" / "b" / "two.nc").write_bytes(data + b"?")
+    (tmp_path / "none").mkdir()
+    folder, single = str(tmp_path / "a"), str(tmp_path / "a" / "b" / "two.nc")
+    run = CliRunner().invoke
+    result = run(main, ["verify", folder])
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'a' / 'one.nc'}: whole\n")
+    assert "-r takes it, too" in result.stderr
+    result = run(main, ["verify", "-r", folder])
+    assert result.exit_code == 1
+    assert f"{single}: the file is damaged" in result.stderr
+    assert "1 of 2 files is not whole" in result.stderr
+    assert "no .nc file" in run(main, ["verify", str(tmp_path / "none")]).stderr
+    result = run(main, ["verify", "-r", single])
+    assert result.exit_code == 2
+    assert "-r (--recursive) is for folders" in result.stderr
 
 
 def test_infinite_psnr_has_a_place_on_the_scale() -> None:

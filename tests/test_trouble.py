@@ -167,7 +167,7 @@ def test_standard_streams_have_names(here: Path) -> None:
     assert run("verify", "-", stdin=data).stdout == "standard input: whole\n"
     result = run("verify", "-", "in.nc", stdin=data[:-1])
     assert (result.exit_code, result.stdout) == (1, "in.nc: whole\n")
-    assert result.stderr.startswith("standard input: the file is damaged")
+    assert result.stderr.startswith("standard input: the file was cut off")
 
 
 def test_streams_that_are_closed(here: Path) -> None:

@@ -125,20 +125,26 @@ def skipped(source: str, target: str) -> Outcome:
 
 
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool, quiet: bool) -> list[Job]:
-    """The files of a folder with one of the extensions, and what they become. Says so where there are more of them
-    deeper in it, and nobody asked for them.
+    """The files of a folder, as :func:`find_inside` finds them, and what they become."""
+    inside = find_inside(source, extensions, recursive, quiet)
+    names = mirrored(inside, suffix)
+    return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
+
+
+def find_inside(folder: Path, extensions: set[str], recursive: bool, quiet: bool) -> list[Path]:
+    """The files of a folder with one of the extensions, relative to it. Says so where there are more of them deeper
+    in it, and nobody asked for them.
 
     Raises NeurocodecError if there are none.
     """
-    found = sorted(p for p in listing(source, recursive) if p.suffix.lower() in extensions)
-    inside = [p.relative_to(source) for p in found if p.is_file() and not p.name.startswith(".")]
+    found = sorted(p for p in listing(folder, recursive) if p.suffix.lower() in extensions)
+    inside = [p.relative_to(folder) for p in found if p.is_file() and not p.name.startswith(".")]
     if not inside:
         deeper = "" if recursive else " (-r looks deeper)"
-        raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
-    if not recursive and any_deeper(source, extensions):
-        tell(f"{source}: what is in its folders is left out (-r takes it, too).", quiet)
-    names = mirrored(inside, suffix)
-    return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
+        raise NeurocodecError(f"{folder}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
+    if not recursive and any_deeper(folder, extensions):
+        tell(f"{folder}: what is in its folders is left out (-r takes it, too).", quiet)
+    return inside
 
 
 def any_deeper(folder: Path, extensions: set[str]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +22,7 @@ from neurocodec.commands.shared import (
     quiet_option,
 )
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
-from neurocodec.files import counted, input_name, read_source
+from neurocodec.files import STANDARD, counted, input_name, read_source
 
 if TYPE_CHECKING:
     from neurocodec.fields import Info
@@ -74,6 +76,7 @@ def described(found: Info) -> dict[str, str]:
 
 @click.command()
 @click.argument("sources", metavar="FILES...", nargs=-1, required=True)
+@click.option("-r", "--recursive", is_flag=True, help="Of folders: their folders too.")
 @click.option("--deep", is_flag=True, help="Decode them too, which takes as long as decompressing them.")
 @private_option
 @device_option
@@ -82,6 +85,7 @@ def described(found: Info) -> dict[str, str]:
 @json_option
 def verify(
     sources: tuple[str, ...],
+    recursive: bool,
     deep: bool,
     model: str | None,
     device: str,
@@ -89,11 +93,12 @@ def verify(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Check that FILES are whole: checksum and structure, and with --deep that they decode.
+    """Check that FILES are whole: checksum and structure, and with --deep that they decode. Of a folder, its .nc files.
 
     \b
     Example:
       neurocodec verify *.nc
+      neurocodec verify -r photos/
       neurocodec verify --deep photo.nc
     """
     if not deep and (model is not None or device != "auto"):
@@ -104,11 +109,11 @@ def verify(
     if deep:
         from neurocodec import api
 
-    bad = 0
-    for source in sources:
+    names, bad = named(sources, recursive, quiet), []
+    for name in names:
         sentence = None
         try:
-            data = read_source(source)
+            data = read_source(name)
             if deep:
                 api.decompress(data, model, device, max_pixels)
             else:
@@ -116,14 +121,35 @@ def verify(
         except ABOUT_NO_FILE:
             raise
         except NeurocodecError as error:
-            sentence = str(error).removeprefix(f"{input_name(source)}: ")
-            bad += 1
+            sentence = str(error).removeprefix(f"{input_name(name)}: ")
+            bad.append(f"{input_name(name)}: {sentence}")
         if as_json:
-            click.echo(json.dumps({"file": source, "whole": sentence is None, "error": sentence}))
-        elif sentence is not None or not quiet:
-            click.echo(f"{input_name(source)}: {sentence or 'whole'}", err=sentence is not None)
+            click.echo(json.dumps({"file": name, "whole": sentence is None, "error": sentence}))
+        elif sentence is None and not quiet:
+            click.echo(f"{input_name(name)}: whole")
+        elif sentence is not None and len(names) > 1:
+            click.echo(bad[-1], err=True)
     if bad:
-        raise NeurocodecError(f"{bad} of {counted(len(sources))} {'is' if bad == 1 else 'are'} not whole.")
+        words = f"{len(bad)} of {counted(len(names))} {'is' if len(bad) == 1 else 'are'} not whole."
+        raise NeurocodecError(words if len(names) > 1 else bad[0])
+
+
+def named(sources: Sequence[str], recursive: bool, quiet: bool) -> list[str]:
+    """Files, and the .nc files of folders. Raises NeurocodecError for a folder that has none, click.UsageError."""
+    from neurocodec.commands.batch import find_inside
+
+    folders = [source for source in sources if source != STANDARD and Path(source).is_dir()]
+    if recursive and not folders:
+        raise click.UsageError("-r (--recursive) is for folders, and there is none among FILES.")
+    return [
+        name
+        for source in sources
+        for name in (
+            (str(Path(source) / p) for p in find_inside(Path(source), {".nc"}, recursive, quiet))
+            if source in folders
+            else (source,)
+        )
+    ]
 
 
 @click.command()
