@@ -6,9 +6,11 @@ is the fastest thing a CPU does, and the only product that the exact path (``fix
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +19,11 @@ from torch import Tensor, nn
 LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it without rounding
 
 # Products with what follows them in one pass: in bfloat16 the activation alone takes as long as the product. And
-# weights as the processor reads them. Private to torch, whose compiler calls them, so that a version may lack them.
-FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-LAY_OUT = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+# weights as the processor reads them. Private to torch, whose compiler calls them, so that a version may lack them, and
+# tried on one kind of processor only.
+TRIED = platform.machine().lower() in ("x86_64", "amd64")
+FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if TRIED else None
+LAY_OUT = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if TRIED else None
 FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
 
 ROWS = 1 << 12  # positions, or about so many, that weights are laid out for
@@ -80,6 +84,9 @@ class Pointwise(nn.Module):
                 weight = LAY_OUT(weight, ROWS)
             self._once = weight, bias
         return self._once
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_once": None}  # which nothing can copy
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: bool = False) -> Tensor:
