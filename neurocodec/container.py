@@ -92,15 +92,9 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         raise FormatError("not a neurocodec file: it does not start with the right four bytes.")
     if version != VERSION:
         raise FormatError(f"format version {version} is not known to this release, which reads version {VERSION}.")
-    body, (crc,) = data[: -_CRC.size], _CRC.unpack_from(data, len(data) - _CRC.size)
-    if zlib.crc32(body) != crc:
-        wanted = _whole_size(data)
-        if wanted is not None and len(data) < wanted:
-            raise FormatError(
-                f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}. "
-                "Fetch or copy it again."
-            )
-        raise FormatError("the file is damaged: its checksum does not match. Fetch or copy it again.")
+    if damage := _damage(data):
+        raise FormatError(f"{damage} Fetch or copy it again.")
+    body = data[: -_CRC.size]
     if flags & ~(FLAG_GREY | sum(SECTIONS.values())):
         raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
     at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
@@ -121,6 +115,23 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         sections[name], at = body[at : at + length], at + length
     sections = {name: _inflate(name, data) if name in DEFLATED else data for name, data in sections.items()}
     return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), fingerprint=fingerprint, **sections)
+
+
+def _damage(data: bytes) -> str:
+    """What is wrong with a file whose checksum does not match, or nothing."""
+    if _is_sealed(data):
+        return ""
+    wanted = _whole_size(data)
+    if wanted is not None and len(data) < wanted:
+        return f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}."
+    if wanted is not None and _is_sealed(data[:wanted]):
+        return f"the file is {len(data) - wanted} bytes too long: what follows its first {wanted} is none of it."
+    return "the file is damaged: its checksum does not match."
+
+
+def _is_sealed(data: bytes) -> bool:
+    """Whether the checksum at the end is that of what comes before."""
+    return data[-_CRC.size :] == _CRC.pack(zlib.crc32(data[: -_CRC.size]))
 
 
 def _whole_size(data: bytes) -> int | None:

@@ -8,7 +8,9 @@
 
 `Image.draft` and `thumbnail` decode small previews. Pillow has no way to find plugins of others by itself, so
 the import is needed. Options of `save` are those of :func:`neurocodec.compress`: quality, model, effort,
-alpha_quality, verify; icc_profile, exif and xmp are taken from the image unless given.
+alpha_quality, verify; icc_profile, exif and xmp are taken from the image unless given. Pillow empties a file before
+it asks a format to write, so that a `save` that fails leaves nothing of what was there, as with Pillow's own formats:
+where that matters, write what `neurocodec.compress(image)` returns.
 """
 
 from __future__ import annotations

@@ -50,7 +50,12 @@ def test_a_tree_is_mirrored_and_a_bad_file_is_only_a_line(photos: Path, tmp_path
     assert "Traceback" not in result.stderr
 
     result = run("compress", "-r", "-j", "1", photos, tmp_path / "out", *MODEL)
-    assert "6 of 6 files failed" in result.stderr  # nothing is overwritten
+    assert "6 of 6 files failed; --skip-existing passes over" in result.stderr  # nothing is overwritten
+    (photos / "a" / "bad.png").unlink()
+    (photos / "a" / "bad.png").symlink_to("nowhere.png")
+    result = run("compress", "-r", "-j", "1", "--skip-existing", photos, tmp_path / "out", *MODEL)
+    assert (result.exit_code, "5 skipped" in result.stderr) == (1, True)
+    assert f"Error: {photos / 'a' / 'bad.png'}: cannot be read: No such file" in result.stderr
     (photos / "a" / "bad.png").unlink()
     result = run("compress", "-r", "-j", "1", "--skip-existing", photos, tmp_path / "out", *MODEL)
     assert (result.exit_code, "5 skipped" in result.stderr) == (0, True)

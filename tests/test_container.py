@@ -67,7 +67,10 @@ def test_what_is_cut_off_is_told_from_other_damage() -> None:
         for length in (len(data) - 1, len(data) - 5, 30):
             with pytest.raises(FormatError, match=f"cut off, or is damaged: {length} bytes, .* of {len(data)}"):
                 unpack(data[:length])
-        for other in (data + b"x", data[:-6] + b"?" + data[-5:], data[:20] + b"\xff" * 12 + data[32:]):
+        for more in (1, 300):
+            with pytest.raises(FormatError, match=f"is {more} bytes too long: what follows its first {len(data)}"):
+                unpack(data + bytes(more))
+        for other in (data[:-6] + b"?" + data[-5:], data[:20] + b"\xff" * 12 + data[32:]):
             with pytest.raises(FormatError, match="checksum"):
                 unpack(other)
 

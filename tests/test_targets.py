@@ -200,6 +200,7 @@ def test_verify_folders(tmp_path: Path, golden: Path) -> None:
     (tmp_path / "a" / "notes.txt").write_text("no file of ours")
     (tmp_path / "a" / "b" / "two.nc").write_bytes(data + b"?")
     (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "nowhere").symlink_to(tmp_path / "missing")
     folder, single = str(tmp_path / "a"), str(tmp_path / "a" / "b" / "two.nc")
     run = CliRunner().invoke
     result = run(main, ["verify", folder])
@@ -207,9 +208,14 @@ def test_verify_folders(tmp_path: Path, golden: Path) -> None:
     assert "-r takes it, too" in result.stderr
     result = run(main, ["verify", "-r", folder])
     assert result.exit_code == 1
-    assert f"{single}: the file is damaged" in result.stderr
+    assert f"{single}: the file is 1 bytes too long" in result.stderr
     assert "1 of 2 files is not whole" in result.stderr
-    assert "no .nc file" in run(main, ["verify", str(tmp_path / "none")]).stderr
+    none = str(tmp_path / "none")
+    assert f"Error: {none}: there is no .nc file" in run(main, ["verify", none]).stderr
+    result = run(main, ["verify", none, folder, "--max-pixels", "1"])  # nothing is decoded: of any size
+    assert (result.exit_code, result.stdout) == (1, f"{tmp_path / 'a' / 'one.nc'}: whole\n")
+    (tmp_path / "none" / "link.nc").symlink_to(tmp_path / "missing")
+    assert "link.nc: cannot be read" in run(main, ["verify", none]).stderr
     result = run(main, ["verify", "-r", single])
     assert result.exit_code == 2
     assert "-r (--recursive) is for folders" in result.stderr

@@ -128,7 +128,12 @@ def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, rec
     """The files of a folder, as :func:`find_inside` finds them, and what they become."""
     inside = find_inside(source, extensions, recursive, quiet)
     names = mirrored(inside, suffix)
-    return [Job(str(source / p), str(target / names[p]), (source / p).stat().st_size) for p in inside]
+    return [Job(str(source / p), str(target / names[p]), size_of(source / p)) for p in inside]
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; none of a link that leads nowhere."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def find_inside(folder: Path, extensions: set[str], recursive: bool, quiet: bool) -> list[Path]:
@@ -138,7 +143,9 @@ def find_inside(folder: Path, extensions: set[str], recursive: bool, quiet: bool
     Raises NeurocodecError if there are none.
     """
     found = sorted(p for p in listing(folder, recursive) if p.suffix.lower() in extensions)
-    inside = [p.relative_to(folder) for p in found if p.is_file() and not p.name.startswith(".")]
+    # Links that lead nowhere, too: that they cannot be read is to be told.
+    wanted = (p for p in found if (p.is_file() or not p.exists()) and not p.name.startswith("."))
+    inside = [p.relative_to(folder) for p in wanted]
     if not inside:
         deeper = "" if recursive else " (-r looks deeper)"
         raise NeurocodecError(f"{folder}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
@@ -197,7 +204,8 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         tell("--skip-existing goes on from here.", quiet)
         raise KeyboardInterrupt
     if summary.failed:
-        further = "; --skip-existing passes over what is done." if summary.done else "."
+        there = summary.done or any(Path(job.target).exists() for job in todo)
+        further = "; --skip-existing passes over what is done." if there else "."
         raise NeurocodecError(f"{len(summary.failed)} of {counted(len(jobs))} failed{further}")
 
 

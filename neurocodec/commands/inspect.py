@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,52 +105,61 @@ def verify(
     if not deep and (model is not None or device != "auto"):
         raise click.UsageError(f"--{'device' if model is None else 'model'} is for --deep: nothing is decoded without.")
     check_model(model, device, shipped=False)
-    from neurocodec import container
-
-    if deep:
-        from neurocodec import api
-
-    names, bad = named(sources, recursive, quiet), []
-    for name in names:
-        sentence = None
-        try:
-            data = read_source(name)
-            if deep:
-                api.decompress(data, model, device, max_pixels)
-            else:
-                container.unpack(data, max_pixels)
-        except ABOUT_NO_FILE:
-            raise
-        except NeurocodecError as error:
-            sentence = str(error).removeprefix(f"{input_name(name)}: ")
+    if recursive and not any(is_folder(source) for source in sources):
+        raise click.UsageError("-r (--recursive) is for folders, and there is none among FILES.")
+    jobs, bad = list(named(sources, recursive, quiet)), []
+    for name, error in jobs:
+        found = error or fault(name, model, device, max_pixels, deep)
+        sentence = None if found is None else str(found).removeprefix(f"{input_name(name)}: ")
+        if sentence is not None:
             bad.append(f"{input_name(name)}: {sentence}")
         if as_json:
             click.echo(json.dumps({"file": name, "whole": sentence is None, "error": sentence}))
         elif sentence is None and not quiet:
             click.echo(f"{input_name(name)}: whole")
-        elif sentence is not None and len(names) > 1:
+        elif sentence is not None and len(jobs) > 1:
             click.echo(bad[-1], err=True)
     if bad:
-        words = f"{len(bad)} of {counted(len(names))} {'is' if len(bad) == 1 else 'are'} not whole."
-        raise NeurocodecError(words if len(names) > 1 else bad[0])
+        words = f"{len(bad)} of {counted(len(jobs))} {'is' if len(bad) == 1 else 'are'} not whole."
+        raise NeurocodecError(words if len(jobs) > 1 else bad[0])
 
 
-def named(sources: Sequence[str], recursive: bool, quiet: bool) -> list[str]:
-    """Files, and the .nc files of folders. Raises NeurocodecError for a folder that has none, click.UsageError."""
+def fault(name: str, model: str | None, device: str, max_pixels: int, deep: bool) -> NeurocodecError | None:
+    """What is wrong with a file, if anything is. Raises what is no file's fault."""
+    try:
+        data = read_source(name)
+        if deep:
+            from neurocodec import api
+
+            api.decompress(data, model, device, max_pixels)
+        else:
+            from neurocodec import container
+
+            container.unpack(data, container.SIDE_LIMIT**2)  # of any size, for nothing is decoded
+    except ABOUT_NO_FILE:
+        raise
+    except NeurocodecError as error:
+        return error
+    return None
+
+
+def is_folder(source: str) -> bool:
+    return source != STANDARD and os.path.isdir(source)  # False, too, for what can be no name
+
+
+def named(sources: Sequence[str], recursive: bool, quiet: bool) -> Iterator[tuple[str, NeurocodecError | None]]:
+    """Files, and the .nc files of folders; a folder itself with its error, if it cannot be read or has none."""
     from neurocodec.commands.batch import find_inside
 
-    folders = [source for source in sources if source != STANDARD and Path(source).is_dir()]
-    if recursive and not folders:
-        raise click.UsageError("-r (--recursive) is for folders, and there is none among FILES.")
-    return [
-        name
-        for source in sources
-        for name in (
-            (str(Path(source) / p) for p in find_inside(Path(source), {".nc"}, recursive, quiet))
-            if source in folders
-            else (source,)
-        )
-    ]
+    for source in sources:
+        if not is_folder(source):
+            yield source, None
+            continue
+        try:
+            for path in find_inside(Path(source), {".nc"}, recursive, quiet):
+                yield str(Path(source) / path), None
+        except NeurocodecError as error:
+            yield source, error
 
 
 @click.command()
