@@ -99,13 +99,10 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
     at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
     fingerprint = body[_FIXED.size : at]
-    width, at = _read_varint(body, at, "width")
-    height, at = _read_varint(body, at, "height")
+    (width, height, *sizes), at = _read_sizes(body, at, flags)
     if sentence := excess(width, height, max_pixels):
         raise FormatError(sentence)
-    lengths = {}
-    for name in ("latents", *(name for name, flag in SECTIONS.items() if flags & flag)):
-        lengths[name], at = _read_varint(body, at, f"length of the {name}")
+    lengths = dict(zip(_names(flags), sizes, strict=True))
     if len(body) - at != sum(lengths.values()):
         raise FormatError(f"{len(body) - at} bytes of sections where the header says {sum(lengths.values())}.")
     sections = {}
@@ -131,21 +128,31 @@ def _damage(data: bytes) -> str:
 
 def _is_sealed(data: bytes) -> bool:
     """Whether the checksum at the end is that of what comes before."""
-    return data[-_CRC.size :] == _CRC.pack(zlib.crc32(data[: -_CRC.size]))
+    return data[-_CRC.size :] == _CRC.pack(zlib.crc32(memoryview(data)[: -_CRC.size]))
 
 
 def _whole_size(data: bytes) -> int | None:
     """The bytes of a whole file, as its first ones tell them, whatever has become of the rest."""
     _, _, model_id, flags, _ = _FIXED.unpack_from(data)
-    at = _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0)
-    sizes = []
     try:
-        for _ in ("width", "height", "latents", *(name for name, flag in SECTIONS.items() if flags & flag)):
-            value, at = _read_varint(data, at, "size")
-            sizes.append(value)
+        (_, _, *lengths), at = _read_sizes(data, _FIXED.size + (4 if model_id == PRIVATE_MODEL else 0), flags)
     except FormatError:
         return None
-    return at + sum(sizes[2:]) + _CRC.size
+    return at + sum(lengths) + _CRC.size
+
+
+def _names(flags: int) -> list[str]:
+    """The sections that a file with these flags has, in their order."""
+    return ["latents", *(name for name, flag in SECTIONS.items() if flags & flag)]
+
+
+def _read_sizes(data: bytes, at: int, flags: int) -> tuple[list[int], int]:
+    """Width, height and the length of each section, and where the sections begin."""
+    sizes = []
+    for name in ("width", "height", *(f"length of the {name}" for name in _names(flags))):
+        size, at = _read_varint(data, at, name)
+        sizes.append(size)
+    return sizes, at
 
 
 def _varint(value: int) -> bytes:
