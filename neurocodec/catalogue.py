@@ -60,7 +60,7 @@ ENCODERS: tuple[Encoder, ...] = (
 )
 RESTORER = "restore"
 ENCODER_PARTS = ("g_a", "h_a")  # the networks that no decoder needs
-EXACT_PARTS = ("h_s", "context")  # the prior, whose arithmetic is exact
+EXACT_PARTS = ("hyper_context", "h_s", "context")  # the prior, whose arithmetic is exact
 
 
 def weights_folder() -> Path:

@@ -4,11 +4,13 @@ A table is a probability mass function over the symbols -R .. R and one escape, 
 to 2**20. Symbols are grouped by their table (one stable sort), and each group is coded with its
 table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
 the groups. The first tables may be certain of their zero: their symbols are 0, and nothing is coded. At low
-quality that is most of them. FORMAT.md, "Entropy coding", is the normative text.
+quality that is most of them. Symbols of tables that are coded `in_order` are not grouped, and none is an escape: what
+comes next may depend on each of them, and calls are many. FORMAT.md, "Entropy coding", is the normative text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import constriction
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from neurocodec.errors import FormatError
 
 PRECISION = 20  # bits: the frequencies of a table sum to 2**20, exact in float32
+IN_ORDER = constriction.stream.model.Categorical(perfect=False)  # whose probabilities come with the symbols
+IN_TURN = 1 << 14  # symbols that are coded in order at a time
 EXCESS_BITS = 15  # an escaped symbol is R + 1 + excess in magnitude, and excess < 2**15
 
 Symbols = NDArray[np.int32]
@@ -30,7 +34,9 @@ class Tables:
 
     frequencies: NDArray[np.int32]  # all tables, one behind the other
     radius: NDArray[np.int32]  # (T,)
+    in_order: bool = False  # coded as they come; all tables have the same R
     silent: int = field(init=False, compare=False)  # so many tables, the first ones, are certain of their zero
+    _shares: NDArray[np.float32] = field(init=False, repr=False, compare=False)  # (T, 2 * R + 2), of those in order
     _models: dict[int, constriction.stream.model.Categorical] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -39,6 +45,11 @@ class Tables:
         object.__setattr__(self, "silent", int(certain.sum()))
         if not certain[: self.silent].all():
             raise ValueError("a table that is certain of its zero comes after one that is not")
+        if self.in_order:
+            if self.silent or len(set(self.radius.tolist())) != 1:
+                raise ValueError("tables that are coded in order have one reach, and none is certain of its zero")
+            shares = self.frequencies.reshape(len(self.radius), -1).astype(np.float32) / np.float32(1 << PRECISION)
+            object.__setattr__(self, "_shares", shares)
 
     def loud(self) -> Tables:
         """The same tables, of which none is silent: those that were give all but zero the least there is."""
@@ -53,6 +64,12 @@ class Tables:
         ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)
         start = int(ends[table - 1]) if table else 0
         return self.frequencies[start : int(ends[table])]
+
+    def in_turn(self, numbers: TableNumbers) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Parts of symbols coded in order, and the probabilities of each of their symbols: memory is bounded."""
+        for start in range(0, len(numbers), IN_TURN):
+            part = slice(start, start + IN_TURN)
+            yield part, self._shares[numbers[part]]
 
     def model(self, table: int) -> constriction.stream.model.Categorical:
         """The coder's model of one table, made at first use."""
@@ -72,6 +89,14 @@ class Encoder:
 
     def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
         """Code symbols (N,) int32 with the tables numbered in table (N,). Those of silent tables must be 0."""
+        if tables.in_order:
+            reach = int(tables.radius[0])
+            coded = symbols + np.int32(reach)
+            if coded.size and not 0 <= coded.min() <= coded.max() <= 2 * reach:
+                raise ValueError("a symbol that is coded in order is beyond its table")
+            for part, shares in tables.in_turn(table):
+                self._coder.encode(coded[part], IN_ORDER, shares)
+            return
         order, groups = _groups(table, tables)
         ordered = symbols[order]
         numbers, starts, ends = groups.T
@@ -112,6 +137,8 @@ class Decoder:
 
     def pull(self, table: TableNumbers, tables: Tables) -> Symbols:
         """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
+        if tables.in_order:
+            return self._pull_in_order(table, tables)
         order, groups = _groups(table, tables)
         ordered = np.empty(len(order), np.int32)
         try:
@@ -126,6 +153,18 @@ class Decoder:
             raise FormatError(f"the latents do not decode: {error}") from error
         symbols = np.zeros(len(table), np.int32)
         symbols[order] = ordered
+        return symbols
+
+    def _pull_in_order(self, table: TableNumbers, tables: Tables) -> Symbols:
+        reach = int(tables.radius[0])
+        symbols = np.empty(len(table), np.int32)
+        try:
+            for part, shares in tables.in_turn(table):
+                np.subtract(self._coder.decode(IN_ORDER, shares), reach, out=symbols[part])
+        except (AssertionError, ValueError) as error:
+            raise FormatError(f"the latents do not decode: {error}") from error
+        if symbols.size and symbols.max() > reach:
+            raise FormatError("the latents do not decode: an escape where there is none.")
         return symbols
 
     def _pull_excess(self, count: int, radius: int) -> Symbols:

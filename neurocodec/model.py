@@ -20,7 +20,8 @@ from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
 from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
-from neurocodec.predictor import Predictor, halves_of, heads_of
+from neurocodec.predictor import HEAD_ROWS, HyperPredictor, Predictor, halves_of, heads_of
+from neurocodec.prior import fronts
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 
@@ -29,6 +30,7 @@ BLOCK = 32  # units of 64 pixels: the side of the blocks that latents are coded 
 # is so wrong that what they leave out would be missed at high quality (some 10 dB), and they would save little there.
 LOUD = 4 << POSITION_BITS
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
+HYPER_LIMIT = 32  # and those of z, whose tables all hold them, however far from it their mean is
 ANALYSIS, SYNTHESIS = 0.65, 0.65  # of the time that compression and decompression take
 
 
@@ -92,10 +94,16 @@ class Codec:
     def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
         """Float y and z, not rounded, into a coder. y becomes y_hat in place, in units of 2**-8: a second tensor
         of its size would be half a gigabyte for 100 megapixels."""
-        z_symbols = z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
+        z_symbols = hyper_symbols(z)
 
         # 2. Hyper-latents.
-        coder.push(to_numpy(z_symbols), self._z_table(z_symbols, position), self.z_tables)
+        rows = z_symbols.view(-1, z_symbols.shape[3])
+        hyper = HyperPredictor(self.networks, z_symbols.shape[1], z_symbols.shape[2], self.t(position))
+        order = torch.cat(fronts(z_symbols.shape[1], z_symbols.shape[2])).to(self.device)
+        hyper.put(order, rows[order])
+        for positions in torch.split(order, HEAD_ROWS):
+            nearest, table = hyper.predict(positions)
+            coder.push(to_numpy(rows[positions] - nearest), to_numpy(table), self.z_tables)
         predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
@@ -113,12 +121,21 @@ class Codec:
         return self.pull_latents(Decoder(data), height, width, position, report)
 
     @torch.inference_mode()
-    def pull_latents(self, coder: Puller, height: int, width: int, position: int, report: Report = silent) -> Tensor:
-        """y_hat as :meth:`decode_latents` gives it, symbol by symbol from a decoder (or from what draws them)."""
+    def pull_latents(
+        self,
+        coder: Puller,
+        height: int,
+        width: int,
+        position: int,
+        report: Report = silent,
+        z_symbols: Tensor | None = None,
+    ) -> Tensor:
+        """y_hat as :meth:`decode_latents` gives it, symbol by symbol from a decoder (or from what draws them).
+        z_symbols (1, H/64, W/64, Z) int32: hyper-latents that are not pulled."""
         # 2. Hyper-latents.
         shape = (1, -(-height // STRIDE), -(-width // STRIDE), self.config.hyper_latents)
-        z_symbols = torch.empty(shape, dtype=torch.int32)
-        z_symbols = self._tensor(coder.pull(self._z_table(z_symbols, position), self.z_tables)).view(shape)
+        if z_symbols is None:
+            z_symbols = self._pull_z(coder, shape, position)
         predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
@@ -131,6 +148,18 @@ class Codec:
             halves.put(step, here, dequantize(symbols, mean))
             report(done)
         return y_hat
+
+    def _pull_z(self, coder: Puller, shape: tuple[int, int, int, int], position: int) -> Tensor:
+        z_symbols = torch.empty(shape, dtype=torch.int32, device=self.device)
+        rows = z_symbols.view(-1, shape[3])
+        hyper = HyperPredictor(self.networks, shape[1], shape[2], self.t(position))
+        for positions in fronts(shape[1], shape[2]):
+            here = positions.to(self.device)
+            nearest, table = hyper.predict(here)
+            symbols = self._tensor(coder.pull(to_numpy(table), self.z_tables)).view(nearest.shape)
+            rows[here] = symbols + nearest
+            hyper.put(here, rows[here])
+        return z_symbols
 
     @torch.inference_mode()
     def decompress(
@@ -208,16 +237,6 @@ class Codec:
         """The tables of the latents at a quality position."""
         return self.y_tables if position < LOUD else self.loud_tables
 
-    def _z_table(self, z_symbols: Tensor, position: int) -> NDArray[np.int16]:
-        """The table of each hyper-latent: that of its channel at the nearest quality anchor."""
-        numbers = self.z_table_numbers(position)
-        return np.tile(np.arange(numbers.start, numbers.stop, dtype=np.int16), z_symbols.numel() // len(numbers))
-
-    def z_table_numbers(self, position: int) -> range:
-        """The tables of the hyper-latents' channels."""
-        anchor = (position + (1 << (POSITION_BITS - 1))) >> POSITION_BITS
-        return range(anchor * self.config.hyper_latents, (anchor + 1) * self.config.hyper_latents)
-
     def _tensor(self, symbols: NDArray[np.int32]) -> Tensor:
         return torch.from_numpy(symbols).to(self.device)
 
@@ -225,6 +244,11 @@ class Codec:
 def whole(bounds: tuple[int, int]) -> Area:
     """The area of a whole picture."""
     return (0, bounds[0]), (0, bounds[1])
+
+
+def hyper_symbols(z: Tensor) -> Tensor:
+    """z float -> int32 symbols."""
+    return z.round().clamp_(-HYPER_LIMIT, HYPER_LIMIT).int()
 
 
 def quantize(y: Tensor, mean: Tensor) -> Tensor:

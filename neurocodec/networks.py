@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from neurocodec.layers import Block, Depthwise, Pointwise, depth_to_space, in_full, space_to_depth
 from neurocodec.limits import GRID
-from neurocodec.prior import Context, HyperSynthesis, QualityTable
+from neurocodec.prior import Context, HyperContext, HyperSynthesis, QualityTable
 
 STRIDE = GRID  # pixels per hyper-latent: pictures are padded to multiples of this
 
@@ -35,7 +35,7 @@ class Config:
     width_8: int = 192  # channels at 1/8 resolution
     width_16: int = 288  # channels at 1/16
     latents: int = 288  # channels of y, at 1/16
-    hyper_width: int = 128  # channels of h_a and h_s
+    hyper_width: int = 128  # channels of h_a, h_s and the context of z
     hyper_latents: int = 96  # channels of z, at 1/64
     context_width: int = 192
     analysis_blocks: tuple[int, int] = (4, 3)  # at 1/8, at 1/16
@@ -128,5 +128,6 @@ class Networks(nn.Module):
         self.g_a = Analysis(config)
         self.g_s = Synthesis(config)
         self.h_a = HyperAnalysis(config)
+        self.hyper_context = HyperContext(config.hyper_latents, config.hyper_width, config.anchors)
         self.h_s = HyperSynthesis(config.hyper_latents, config.hyper_width, config.anchors)
         self.context = Context(config.latents, config.hyper_width, config.context_width)

@@ -1,4 +1,5 @@
-"""The exact prior over one picture: from its hyper-latents to means and tables, block by block.
+"""The exact prior over one picture: means and tables of its hyper-latents, front by front, and of its latents, block
+by block.
 
 Encoder and decoder both run this, and both get the same integers, whatever the windows are. Features
 are made when they are asked for, so that a picture of any size needs no memory for them.
@@ -11,12 +12,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from neurocodec.fixedpoint import UNIT, half_of, working_dtype
+from neurocodec.fixedpoint import ONE, UNIT, half_of, working_dtype
 from neurocodec.networks import Networks
-from neurocodec.prior import Halves
+from neurocodec.prior import NEIGHBOURS, PHASES, TABLES, Halves, whole_and_phase
 from neurocodec.windows import Area, of, sweep
 
-HEAD_ROWS = 1 << 14  # positions that a head predicts at a time: bounds memory
+HEAD_ROWS = 1 << 14  # positions that are predicted at a time: bounds memory
 H_S_HALO, CONTEXT_HALO = 2, 1  # receptive fields in units of 64 pixels, rounded up
 
 Heads = dict[tuple[int, int], nn.Sequential]
@@ -26,6 +27,40 @@ def heads_of(networks: Networks) -> Heads:
     """The heads by step and half: each position needs only one half of a head's channels."""
     heads = {1: networks.context.head_1, 2: networks.context.head_2}
     return {(step, half): half_of(head, half) for step, head in heads.items() for half in (0, 1)}
+
+
+class HyperPredictor:
+    """Symbols that are nearest to the means of hyper-latents, and their tables, given those that came before."""
+
+    def __init__(self, networks: Networks, height: int, width: int, t: Tensor) -> None:
+        self.context, self.t, self.width = networks.hyper_context, t, width
+        latents = networks.config.hyper_latents
+        # Nothing above, on the left and on the right of it; in the last channel, a one where there is something.
+        self.seen = torch.zeros((height + 1, width + 2, latents + 1), dtype=working_dtype(t.device), device=t.device)
+        self.seen[1:, 1:-1, -1] = UNIT
+        steps = [row * (width + 2) + column for row, column in NEIGHBOURS]
+        self.steps = torch.tensor(steps, device=t.device)
+
+    def put(self, positions: Tensor, z: Tensor) -> None:
+        """The hyper-latents (P, Z) int32 of positions (P,) in raster order."""
+        self._rows()[self._padded(positions), :-1] = z.to(self.seen.dtype) * UNIT
+
+    def predict(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest symbol, int32, and table number, int16, of each element (P, Z) of positions (P,), whose
+        neighbours have been put."""
+        near = self._rows()[self._padded(positions)[:, None] + self.steps].flatten(1)
+        with torch.autocast(near.device.type, enabled=False):
+            mean, table = self.context.predict(near[None, None], self.t)
+        whole, phase = whole_and_phase(mean[0, 0] / ONE)
+        number = phase.floor_().clamp_(0, PHASES - 1) * TABLES + table[0, 0]
+        return whole.int(), number.to(torch.int16)
+
+    def _rows(self) -> Tensor:
+        return self.seen.view(-1, self.seen.shape[-1])
+
+    def _padded(self, positions: Tensor) -> Tensor:
+        row = torch.div(positions, self.width, rounding_mode="floor")
+        return (row + 1) * (self.width + 2) + positions - row * self.width + 1
 
 
 class Predictor:

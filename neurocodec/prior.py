@@ -1,4 +1,4 @@
-"""The prior P(y | z, q): from decoded symbols to a mean and a probability table for each latent.
+"""The prior P(z | q) P(y | z, q): from decoded symbols to a mean and a probability table for each latent.
 
 Everything here is written once and runs twice: in float while training, and in exact arithmetic in
 the codec, where ``fixedpoint.make_exact`` has replaced the leaves (``Pointwise``, ``Depthwise``, ``Join``, ``Raw``,
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.layers import Block, Pointwise, depth_to_space
@@ -18,6 +19,11 @@ from neurocodec.layers import Block, Pointwise, depth_to_space
 SCALE_MIN = 0.11  # standard deviation of table 0, in quantization steps
 SCALE_OCTAVE = 6  # tables per factor of two: table i has standard deviation 0.11 * 2 ** (i / 6)
 TABLES = 64
+PHASES = 8  # of the mean of a hyper-latent between two symbols, each with tables of its own
+WHOLE_LIMIT = 15  # of the symbol that is nearest to the mean of a hyper-latent
+
+
+NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1))  # (row, column) from a position of z: its context
 
 
 class QualityTable(nn.Module):
@@ -61,6 +67,49 @@ class Raw(Pointwise):
 
     def __init__(self, width: int, latents: int) -> None:
         super().__init__(width, 2 * latents, gain=0.1)
+
+
+class HyperContext(nn.Module):
+    """Means and tables of z, given the four neighbours of a position that come before it (:func:`fronts`)."""
+
+    def __init__(self, latents: int, width: int, anchors: int) -> None:
+        super().__init__()
+        self.enter = Pointwise(len(NEIGHBOURS) * (latents + 1), width)
+        self.quality = QualityTable(anchors, width)
+        self.mix = nn.Sequential(Pointwise(width, 2 * width, activation=True), Pointwise(2 * width, width, gain=0.1))
+        self.head = nn.Sequential(Raw(width, latents), ToTable())
+
+    def forward(self, z_hat: Tensor, t: Tensor, unit: float = 1.0) -> tuple[Tensor, Tensor]:
+        """z_hat (B, H/64, W/64, Z), in which unit is one -> mean and table number of each element, not rounded."""
+        inside = F.pad(z_hat, (0, 1), value=unit)  # what tells a neighbour from none
+        around = F.pad(inside, (0, 0, 1, 1, 1, 0))
+        height, width = z_hat.shape[1:3]
+        near = [around[:, 1 + row :, 1 + column :][:, :height, :width] for row, column in NEIGHBOURS]
+        return self.predict(torch.cat(near, dim=-1), t)
+
+    def predict(self, near: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """near (..., 4 * (Z + 1)): of each neighbour the latents and a one, or zeros where there is none."""
+        x = self.enter(near) + self.quality(t)
+        x = x + self.mix(x)
+        mean, table = self.head(x)
+        return mean, table
+
+
+def whole_and_phase(mean: Tensor) -> tuple[Tensor, Tensor]:
+    """A mean of a hyper-latent -> the symbol that is nearest to it, and how far between this one and the next it is,
+    from half a step below it to half a step above, in phases from 0 to PHASES (beyond, where WHOLE_LIMIT is)."""
+    whole = (mean + 0.5).floor().clamp(-WHOLE_LIMIT, WHOLE_LIMIT)
+    return whole, (mean - whole + 0.5) * PHASES
+
+
+def fronts(height: int, width: int) -> list[Tensor]:
+    """The positions of z, numbered in raster order, in coding order: front by front, each from the right to the left.
+
+    Position (row, column) is of front 2 * row + column: what it is predicted from lies in fronts before its own.
+    """
+    number = 2 * torch.arange(height)[:, None] + torch.arange(width)[None, :]
+    order = torch.sort(number.flatten(), stable=True)
+    return list(torch.split(order.indices, torch.bincount(order.values).tolist()))
 
 
 class HyperSynthesis(nn.Module):

@@ -16,37 +16,38 @@ from torch import Tensor
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
 from neurocodec.fixedpoint import POSITION_BITS, load_float
 from neurocodec.model import LOUD, Codec
-from neurocodec.prior import TABLES, Context, HyperSynthesis, mask_1
+from neurocodec.prior import PHASES, TABLES, Context, HyperContext, HyperSynthesis, mask_1, whole_and_phase
 
 
 class RelaxedPrior:
-    """h_s and context in float, and the costs of a codec's tables."""
+    """The context of z, h_s and context in float, and the costs of a codec's tables."""
 
-    def __init__(self, codec: Codec, h_s: HyperSynthesis, context: Context) -> None:
-        self.h_s, self.context = h_s, context
+    def __init__(self, codec: Codec, hyper_context: HyperContext, h_s: HyperSynthesis, context: Context) -> None:
+        self.hyper_context, self.h_s, self.context = hyper_context, h_s, context
         quiet, loud = (costs(tables, range(TABLES)) for tables in (codec.y_tables, codec.loud_tables))
         self.y_costs = torch.cat(widened(quiet, loud)).to(codec.device)  # (2 * TABLES, 2 * R + 1)
-        self.z_costs = costs(codec.z_tables, range(len(codec.z_tables.radius))).to(codec.device)
+        self.z_costs = costs(codec.z_tables, range(PHASES * TABLES)).to(codec.device)
 
     @classmethod
     def of(cls, codec: Codec) -> RelaxedPrior:
         """With the float twins of the codec's own networks, which stay as they are."""
         c = codec.config
+        hyper_context = HyperContext(c.hyper_latents, c.hyper_width, c.anchors)
         h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
         context = Context(c.latents, c.hyper_width, c.context_width)
+        load_float(hyper_context, codec.networks.hyper_context)
         load_float(h_s, codec.networks.h_s)
         load_float(context, codec.networks.context)
-        for network in (h_s, context):
+        for network in (hyper_context, h_s, context):
             network.to(codec.device).requires_grad_(False)
-        return cls(codec, h_s, context)
+        return cls(codec, hyper_context, h_s, context)
 
     def decode(self, y: Tensor, z: Tensor, t: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
         """y (B, H/16, W/16, M) and z (B, H/64, W/64, Z), not rounded, at quality positions t (B,) float32
         -> y_hat as y, bits of y (B,), bits of z (B,)."""
         z_hat, z_priced = rounding.z(z)
-        channels = torch.arange(z.shape[3], device=z.device)
-        anchor = (t + 0.5).long()[:, None, None, None]
-        bits_z = interpolate(self.z_costs, z_priced, anchor * z.shape[3] + channels).flatten(1).sum(1)
+        mean, table = self.hyper_context(z_hat, t)
+        bits_z = self.bits_z(z_priced, mean, rounding.table(table), rounding.soft).flatten(1).sum(1)
         psi = self.h_s(z_hat, t)
         mean_1, table_1 = self.context.head_1(psi)
         first = mask_1(y)
@@ -58,6 +59,17 @@ class RelaxedPrior:
         loud = (t >= LOUD / (1 << POSITION_BITS))[:, None, None, None]
         bits_y = between(self.y_costs, priced, rounding.table(table), TABLES * loud.long()).flatten(1).sum(1)
         return symbols + mean, bits_y, bits_z
+
+    def bits_z(self, z: Tensor, mean: Tensor, table: Tensor, soft: bool) -> Tensor:
+        """Bits of z, as it is priced, under means and table numbers of its shape; soft: linearly between phases."""
+        whole, phase = whole_and_phase(mean)
+        whole = whole.detach()
+        if not soft:
+            return between(self.z_costs, z - whole, table, TABLES * phase.floor().clamp(0, PHASES - 1).long())
+        at = (phase - 0.5).clamp(0, PHASES - 1)
+        low = at.detach().floor().clamp(max=PHASES - 2)
+        below, above = (between(self.z_costs, z - whole, table, TABLES * (low.long() + i)) for i in (0, 1))
+        return below + (at - low) * (above - below)
 
 
 class Rounding:

@@ -19,9 +19,10 @@ from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
 from neurocodec.layers import undrawn
-from neurocodec.model import Codec
+from neurocodec.model import HYPER_LIMIT, Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
+from neurocodec.prior import PHASES, TABLES, WHOLE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def _with_encoder(model: Model, tensors: Mapping[str, Tensor], device: torch.dev
         networks = Networks(base.codec.config)
     _load_floats(networks, ENCODER_PARTS, tensors)
     theirs = base.codec.networks
-    networks.g_s, networks.h_s, networks.context = theirs.g_s, theirs.h_s, theirs.context
+    networks.g_s = theirs.g_s
+    networks.hyper_context, networks.h_s, networks.context = theirs.hyper_context, theirs.h_s, theirs.context
     codec = Codec(networks.to(device), base.codec.y_tables, base.codec.z_tables)
     return replace(base, codec=codec, restores=True)
 
@@ -130,9 +132,17 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
         make_exact(networks.get_submodule(name), integers)
     _load_floats(networks, (*ENCODER_PARTS, "g_s"), tensors)
     y_tables, z_tables = (
-        Tables(tensors[f"{k}.frequencies"].numpy(), tensors[f"{k}.radius"].numpy()) for k in ("y_tables", "z_tables")
+        Tables(tensors[f"{k}.frequencies"].numpy(), tensors[f"{k}.radius"].numpy(), k == "z_tables")
+        for k in ("y_tables", "z_tables")
     )
+    _check_hyper_tables(z_tables)
     return Codec(networks.to(device), y_tables, z_tables)
+
+
+def _check_hyper_tables(tables: Tables) -> None:
+    """Raise WeightsError unless there is one for each phase of each, and they hold what an encoder may send."""
+    if len(tables.radius) != PHASES * TABLES or int(tables.radius[0]) < HYPER_LIMIT + WHOLE_LIMIT:
+        raise WeightsError("its tables of hyper-latents are not those of this release.")
 
 
 def _load_floats(networks: Networks, names: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

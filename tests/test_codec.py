@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec import api, container, fields, metrics, model, precision, weights
-from neurocodec.entropy import Tables
+from neurocodec.entropy import Decoder, Tables
 from neurocodec.errors import FormatError, WeightsError
-from neurocodec.fixedpoint import make_exact
-from neurocodec.model import Codec, dequantize, whole
+from neurocodec.fixedpoint import ONE, UNIT, make_exact
+from neurocodec.model import HYPER_LIMIT, Codec, dequantize, hyper_symbols, whole
 from neurocodec.networks import Config, Networks
-from neurocodec.prior import Halves
+from neurocodec.predictor import HyperPredictor
+from neurocodec.prior import TABLES, Halves, fronts, whole_and_phase
 from neurocodec.training.rounding import to_integers
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
@@ -73,7 +74,9 @@ def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedMo
     recorder = Recorder()
     tiny.codec.push_latents(pixels, 5000, recorder)
     y_hat = tiny.codec.decode_latents(tiny.codec.compress(pixels, 5000), 200, 260, 5000)
-    predictor = tiny.codec.predictor(torch.from_numpy(recorder.pushed[0]).view(1, 4, 5, -1), 5000)
+    with torch.inference_mode():
+        z_symbols = hyper_symbols(tiny.codec.hyper_analyse(tiny.codec.analyse(pixels, 5000), 5000))
+    predictor = tiny.codec.predictor(z_symbols, 5000)
     rebuilt = torch.zeros_like(y_hat)
     halves = Halves(16, 20, y_hat.shape[3], y_hat.device)
     for step in (1, 2):
@@ -81,6 +84,35 @@ def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedMo
             mean, _ = predictor.predict(step, whole((4, 5)), rebuilt)
         halves.put(step, rebuilt, dequantize(torch.from_numpy(recorder.pushed[step]).view(mean.shape), mean))
     assert torch.equal(y_hat, rebuilt)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (6, 1), (5, 7)])
+def test_hyper_latents_are_predicted_from_those_before_them(tiny: weights.LoadedModel, height: int, width: int) -> None:
+    """Any symbols come back, front by front, and the codec predicts what the network does."""
+    codec, generator = tiny.codec, torch.Generator().manual_seed(0)
+    shape = (1, height, width, codec.config.hyper_latents)
+    z = torch.randint(-HYPER_LIMIT, HYPER_LIMIT + 1, shape, generator=generator, dtype=torch.int32)
+    y = torch.zeros(1, 4 * height, 4 * width, codec.config.latents)
+    data, _ = codec.encode_latents(y, z.float(), 4321)
+    with torch.inference_mode():
+        assert torch.equal(codec._pull_z(Decoder(data), shape, 4321), z)
+        hyper = HyperPredictor(codec.networks, height, width, codec.t(4321))
+        everything = torch.cat(fronts(height, width))
+        assert sorted(everything.tolist()) == list(range(height * width))
+        hyper.put(everything, z.view(-1, shape[3])[everything])
+        nearest, table = hyper.predict(everything)
+        mean, number = codec.networks.hyper_context(z.float() * UNIT, codec.t(4321), UNIT)
+    whole, phase = whole_and_phase(mean / ONE)
+    assert torch.equal(whole.view(-1, shape[3])[everything].int(), nearest)
+    assert torch.equal((phase.floor().clamp(0, 7) * TABLES + number).view(-1, shape[3])[everything].short(), table)
+
+
+def test_a_mean_is_a_symbol_and_a_phase() -> None:
+    whole, phase = whole_and_phase(torch.tensor([-0.5, -0.49, 0.0, 0.49, 0.5, 1.6, 99.0, -99.0]))
+    assert whole.tolist() == [0, 0, 0, 0, 1, 2, 15, -15]
+    assert phase[:5].tolist() == pytest.approx([0, 0.08, 4, 7.92, 0])
+    assert phase[6] > 8
+    assert phase[7] < 0
 
 
 def test_large_pictures_are_coded_block_by_block(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +178,7 @@ def test_halos_are_as_wide_as_transforms_look(
     for name, parameter in networks.named_parameters():
         if name.endswith(("look.1.weight", "look.2.weight")):  # neighbours count as much as the middle
             parameter.data.normal_(0, 0.5)
-    for prior in (networks.h_s, networks.context):
+    for prior in (networks.hyper_context, networks.h_s, networks.context):
         make_exact(prior, to_integers(prior))
     narrow, wide = (Codec(networks, tiny.codec.y_tables, tiny.codec.z_tables, window) for window in (1, 24))
     pixels, y_hat = torch.from_numpy(draw("noise", 384, 448)), torch.randint(-900, 900, (1, 24, 28, 32))

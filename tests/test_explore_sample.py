@@ -15,7 +15,8 @@ from neurocodec import weights
 from neurocodec.entropy import Encoder, Tables
 from neurocodec.explore.sample import Die, reshaped, sample_like
 from neurocodec.explore.usage import costs_of
-from neurocodec.fixedpoint import POSITION_BITS
+from neurocodec.fixedpoint import ONE, POSITION_BITS
+from neurocodec.model import hyper_symbols
 from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
 
@@ -74,11 +75,12 @@ def test_a_sample_is_a_file_and_typical_of_the_prior(tiny: weights.LoadedModel) 
 
 def test_like_keeps_the_hyper_latents(tiny: weights.LoadedModel) -> None:
     codec, pixels = tiny.codec, torch.from_numpy(draw("shapes", 130, 200))
-    z = codec.hyper_analyse(codec.analyse(pixels, POSITION), POSITION).round().int()
-    die = Witness(codec, 1.0, 7, z)
-    codec.pull_latents(die, 130, 200, POSITION)
-    assert die.drawn[0][2] is codec.z_tables
-    np.testing.assert_array_equal(die.drawn[0][0], z.flatten().numpy())
+    z = hyper_symbols(codec.hyper_analyse(codec.analyse(pixels, POSITION), POSITION))
+    die = Witness(codec, 1.0, 7)
+    y_hat = codec.pull_latents(die, 130, 200, POSITION, z_symbols=z)
+    assert all(tables is not codec.z_tables for *_, tables in die.drawn)
+    _, decoded = codec.encode_latents(y_hat / ONE, z.float(), POSITION)
+    assert torch.equal(decoded, y_hat.float())  # for these hyper-latents, what was drawn is a picture's
     assert sample_like(codec, POSITION, pixels, 1.0, 7).shape == (130, 200, 3)
 
 

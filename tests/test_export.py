@@ -17,7 +17,7 @@ from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import UNIT
 from neurocodec.training.export import load_crops, mean_of
 from neurocodec.training.loop import train
-from neurocodec.training.objective import FactorizedPrior, TrainingModel
+from neurocodec.training.objective import TrainingModel
 from neurocodec.training.rounding import best, best_reaches, to_integers
 from neurocodec.training.run import averaged, read_checkpoint
 from neurocodec.training.tables import SymbolCounter, counted_tables, model_tables, silenced
@@ -85,13 +85,13 @@ def test_export_needs_a_run(tmp_path: Path) -> None:
 
 
 def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> None:
-    believed, _ = model_tables(FactorizedPrior(3, 4))
+    believed, of_z = model_tables()
     counter = SymbolCounter()
     rng = np.random.default_rng(0)
     symbols = np.round(rng.laplace(0, 1.0, 200_000)).astype(np.int32)
     counter.push(symbols, np.full(len(symbols), 20, np.uint8), believed)
     before = counter.bits
-    counted = counted_tables(believed, counter.of(believed), symmetric=True)
+    counted = counted_tables(believed, counter.of(believed))
     counter = SymbolCounter()
     counter.push(symbols, np.full(len(symbols), 20, np.uint8), counted)
     assert counter.bits < before
@@ -100,6 +100,13 @@ def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> No
     quiet = silenced(counted)
     assert (quiet.silent, len(quiet.radius)) == (1, len(counted.radius))
     np.testing.assert_array_equal(quiet.row(20), counted.row(20))
+    # Those of z are coded in order: none is silent, and each holds all symbols.
+    counter = SymbolCounter()
+    counter.push(np.abs(symbols), np.full(len(symbols), 20, np.int16), of_z)
+    counted = counted_tables(of_z, counter.of(of_z))
+    assert counted.in_order
+    np.testing.assert_array_equal(counted.radius, of_z.radius)
+    assert counted.row(20)[of_z.radius[20] + 2] > 10 * counted.row(20)[of_z.radius[20] - 2]
 
 
 def test_a_reach_is_where_a_layer_errs_least() -> None:

@@ -16,12 +16,10 @@ from neurocodec.training.export import float_tensors
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import train
-from neurocodec.training.objective import FactorizedPrior, TrainingModel
+from neurocodec.training.objective import TrainingModel
 from neurocodec.training.optimizers import cholesky_qr, make_optimizers
 from neurocodec.training.rounding import to_integers
 from neurocodec.training.run import read_checkpoint
-from neurocodec.training.tables import model_tables
-from neurocodec.training.thaw import fit_z_prior
 from tests.golden.make import TINY as GOLDEN
 from tests.test_training import CPU, SETTINGS, TINY, quiet
 
@@ -101,6 +99,22 @@ def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Pa
     assert (state["step"], state["origin"]["step"]) == (2, SETTINGS.steps)
 
 
+def real(integers: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> torch.Tensor:
+    """What a tensor of a layer stands for."""
+    layer, kind = name.rsplit(".", 1)
+    if kind == "shift":
+        return torch.zeros(())
+    if kind not in ("weight", "bias"):
+        return value.float()
+    shift = integers[f"{layer}.shift"].float()
+    rows = value.float().view(len(value), -1)
+    if kind == "weight" and len(shift) > 1:  # of a join: features, and two halves of the latents
+        half = TINY.latents // 2
+        parts = torch.split(rows, [rows.shape[1] - 2 * half, half, half], dim=1)
+        return torch.cat([part * torch.exp2(-s)[:, None] for part, s in zip(parts, shift, strict=True)], dim=1)
+    return rows * torch.exp2(-shift[0])[:, None]
+
+
 def test_a_run_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None:
     loaded = weights.load(str(GOLDEN), CPU)
     settings = replace(SETTINGS, steps=1, rate=1e-9)
@@ -120,21 +134,8 @@ def test_a_run_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> Non
         integers = to_integers(model.networks.get_submodule(part), reaches)
         assert integers.keys() == of_file.keys()
         for name, value in integers.items():
-            assert torch.equal(value, of_file[name].int()), name
-
-
-def test_the_prior_of_z_is_fitted_to_its_tables() -> None:
-    torch.manual_seed(0)
-    prior = FactorizedPrior(2, 3)
-    with torch.no_grad():
-        prior.means.copy_(torch.randn_like(prior.means) * 3)
-        prior.log_scales.copy_(torch.randn_like(prior.log_scales))
-        prior.logits.copy_(torch.randn_like(prior.logits))
-    _, tables = model_tables(prior)
-    found = FactorizedPrior(2, 3)
-    assert 0 < fit_z_prior(found, tables) < 0.01  # bits a symbol
-    grid = torch.arange(-20, 21.0)[None, :, None].expand(2, -1, 3)
-    assert torch.allclose(found.pmf(grid, torch.arange(2)), prior.pmf(grid, torch.arange(2)), atol=0.03)
+            # A row that just did not fit a finer step before it was rounded may do so now: the same numbers.
+            assert torch.equal(real(integers, name, value), real(of_file, name, of_file[name])), name
 
 
 def test_the_rate_is_that_of_the_last_phase(tmp_path: Path, pictures: Path) -> None:

@@ -12,7 +12,7 @@ from neurocodec import precision
 from neurocodec.objective import Objective
 from neurocodec.prior import Halves, mask_1
 from neurocodec.relaxed import bound
-from neurocodec.training.objective import FactorizedPrior, TrainingModel, bits, gaussian_pmf, loss_of
+from neurocodec.training.objective import TrainingModel, bits, gaussian_pmf, loss_of
 from neurocodec.training.recipe import MIX, MSE
 from tests.drawing import draw
 from tests.test_training import TINY
@@ -33,12 +33,6 @@ def test_bound_only_leads_back() -> None:
     torch.autograd.backward(bound(table), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]))
     assert table.grad is not None
     assert table.grad.tolist() == [0, -1, 1, 0, 1]
-
-
-def test_factorized_prior_is_a_distribution() -> None:
-    prior = FactorizedPrior(3, 4)
-    z = torch.arange(-300.0, 301.0)[None, :, None].expand(2, -1, 4)
-    torch.testing.assert_close(prior.pmf(z, torch.tensor([0, 2])).sum(1), torch.ones(2, 4))
 
 
 def test_beta_weighs_the_rate_for_the_analysis_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurocodec import catalogue, weights
-from neurocodec.fixedpoint import ONE
+from neurocodec.fixedpoint import ONE, UNIT
 from neurocodec.model import whole
 from neurocodec.predictor import halves_of
 from neurocodec.prior import TABLES, mask_1
@@ -25,9 +25,15 @@ SHIPPED = catalogue.weights_folder() / catalogue.MODELS[0].file
 def test_it_computes_what_the_codec_does(file: Path, position: int) -> None:
     codec, float_twin, tensors = weights.load(str(file), CPU).codec, thaw(file).networks, weights.read_tensors(file)
     h_s, context = quantized(float_twin.h_s, tensors, "h_s."), quantized(float_twin.context, tensors, "context.")
+    hyper_context = quantized(float_twin.hyper_context, tensors, "hyper_context.")
     generator, c = torch.Generator().manual_seed(0), codec.config
     z = torch.randn(1, 3, 2, c.hyper_latents, generator=generator).mul(3).round()
     y_hat = torch.randn(1, 12, 8, c.latents, generator=generator).mul(4 * ONE).round() / ONE
+    with torch.inference_mode():
+        mean, table = hyper_context(z, codec.t(position).float())
+        exact_mean, exact_table = codec.networks.hyper_context(z * UNIT, codec.t(position), UNIT)
+    assert torch.equal(mean * ONE, exact_mean)
+    assert torch.equal(table.round().clamp(0, TABLES - 1), exact_table)
     with torch.no_grad():
         psi = h_s(z, codec.t(position).float())
         features = {1: psi, 2: context.features_2(psi, y_hat * mask_1(y_hat))}

@@ -135,7 +135,7 @@ def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path:
     assert sum(float(row[2]) for row in rows) < 0.98 * sum(row["bpp"] for row in before)
     after, start = read_checkpoint(tmp_path)["model"], thaw(TINY).state_dict()
     for name, value in start.items():
-        learns = name.startswith(("networks.h_s.", "networks.context."))
+        learns = name.startswith(("networks.hyper_context.", "networks.h_s.", "networks.context."))
         if name.endswith("weight") or not learns:
             assert torch.equal(value, after[name]) != learns, name
 
@@ -178,7 +178,8 @@ def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path)
         assert not torch.equal(before[name], after[name]), name
     # By its own tables it spends about what the mean of the runs did by those that they were priced by.
     codec, model = weights.load(str(out), CPU).codec, mean_of(runs)[0]
-    priced = RelaxedPrior(weights.load(str(TINY), CPU).codec, model.networks.h_s, model.networks.context)
+    n = model.networks
+    priced = RelaxedPrior(weights.load(str(TINY), CPU).codec, n.hyper_context, n.h_s, n.context)
     crops = load_folder(pictures, 192, CPU)
     wanted = validate(RoundedModel(model.networks, priced).eval(), crops)
     got = validate(RoundedModel(codec.networks, RelaxedPrior.of(codec)).eval(), crops)

@@ -1,6 +1,6 @@
 """Samples of the prior: decoding, with a die in place of a file.
 
-z_hat is drawn from the factorised prior, then y_hat step by step from the tables that z_hat and the
+z_hat is drawn front by front, each given those before it, then y_hat step by step from the tables that z_hat and the
 steps before it choose, and g_s makes pixels of it. It is ancestral sampling from the very tables
 that the entropy coder reads bits with: random bits, decoded, are such samples at temperature 1.
 """
@@ -15,25 +15,22 @@ from numpy.typing import NDArray
 
 from neurocodec.encoding import Pixels
 from neurocodec.entropy import Tables
-from neurocodec.model import SYMBOL_LIMIT, Codec, to_numpy
+from neurocodec.model import Codec, hyper_symbols
 
 
 class Die:
     """Draws symbols as a decoder would pull them, from probabilities to the power of 1 / temperature.
 
     At temperature 0 it takes the likeliest symbols, at 1 it draws from the prior itself. The escape is never
-    drawn: the prior gives it some millionths, and then any of 2**16 values alike. z: symbols (1, H/64, W/64, Z)
-    that hyper-latents have instead of drawn ones.
+    drawn: the prior gives it some millionths, and then any of 2**16 values alike.
     """
 
-    def __init__(self, codec: Codec, temperature: float, seed: int, z: torch.Tensor | None = None) -> None:
-        self.codec, self.temperature, self.z = codec, temperature, z
+    def __init__(self, codec: Codec, temperature: float, seed: int) -> None:
+        self.codec, self.temperature = codec, temperature
         self.generator = np.random.Generator(np.random.PCG64(seed))
 
     def pull(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
         """Symbols for the tables numbered in table (N,) -> (N,) int32."""
-        if tables is self.codec.z_tables and self.z is not None:
-            return np.asarray(to_numpy(self.z), np.int32)
         # One number for each symbol in coding order, so that a symbol's chance does not hang on its neighbours' tables.
         chances = self.generator.random(len(table))
         symbols = np.empty(len(table), np.int32)
@@ -64,11 +61,11 @@ def sample(codec: Codec, position: int, height: int, width: int, temperature: fl
 def sample_like(codec: Codec, position: int, pixels: torch.Tensor, temperature: float, seed: int) -> Pixels:
     """As :func:`sample`, with the hyper-latents of pixels (H, W, 3) uint8, and of their size."""
     z = codec.hyper_analyse(codec.analyse(pixels, position), position)
-    symbols = z.round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
-    die = Die(codec, temperature, seed, symbols)
-    return _drawn(codec, position, pixels.shape[0], pixels.shape[1], die)
+    return _drawn(codec, position, pixels.shape[0], pixels.shape[1], Die(codec, temperature, seed), hyper_symbols(z))
 
 
-def _drawn(codec: Codec, position: int, height: int, width: int, die: Die) -> Pixels:
-    y_hat = codec.pull_latents(die, height, width, position)
+def _drawn(
+    codec: Codec, position: int, height: int, width: int, die: Die, z_symbols: torch.Tensor | None = None
+) -> Pixels:
+    y_hat = codec.pull_latents(die, height, width, position, z_symbols=z_symbols)
     return codec.synthesise(y_hat, height, width, position).cpu().numpy()

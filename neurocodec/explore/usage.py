@@ -13,6 +13,7 @@ from torch import Tensor
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Encoder, Tables
 from neurocodec.model import Codec
 from neurocodec.predictor import halves_of
+from neurocodec.prior import fronts
 from neurocodec.windows import Report, part_of, silent, window
 
 
@@ -49,7 +50,8 @@ class _Ledger:
         height, width = z.shape[1:3]
         self.codec, self.shape, self.coder = codec, z.shape, Encoder()
         self.y = torch.zeros(1, 4 * height, 4 * width, 1, dtype=torch.float64)
-        self.z = torch.zeros(0)
+        self.z = torch.zeros(height, width, dtype=torch.float64)
+        self.z_order = torch.cat(fronts(height, width))  # the positions that are still to come
         self.channels = torch.zeros(codec.config.latents, dtype=torch.float64)
         self.order = codec.blocks((height, width))
 
@@ -57,7 +59,9 @@ class _Ledger:
         self.coder.push(symbols, table, tables)
         bits = torch.from_numpy(costs_of(symbols, table, tables))
         if tables is self.codec.z_tables:
-            self.z = bits.view(self.shape).sum((0, 3))
+            each = bits.view(-1, self.shape[3]).sum(1)
+            here, self.z_order = self.z_order[: len(each)], self.z_order[len(each) :]
+            self.z.view(-1)[here] = each
             return
         step, block, _ = next(self.order)
         here = window(self.y, 4, block)

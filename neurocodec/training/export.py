@@ -69,7 +69,7 @@ def export(
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
     if valid is not None:
         shipped = weights.load(str(out), CPU).codec
-        before = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
+        before = weights.build_codec(config, tensors | _table_tensors(*model_tables()), CPU)
         measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
     return digest
 
@@ -167,7 +167,7 @@ def freeze_tables(
 ) -> dict[str, Tensor]:
     """The frozen tables as tensors of a weights file, counted on pictures (H, W, 3) uint8."""
     config = model.networks.config
-    codec = weights.build_codec(config, tensors | _table_tensors(*model_tables(model.z_prior)), CPU)
+    codec = weights.build_codec(config, tensors | _table_tensors(*model_tables()), CPU)
     counter, top = SymbolCounter(), (config.anchors - 1) << POSITION_BITS
     for i, picture in enumerate(pictures):
         for anchor in range(config.anchors):
@@ -176,8 +176,8 @@ def freeze_tables(
             codec.push_latents(picture, min(max((anchor << POSITION_BITS) + offset, 0), top), counter)
     report(f"tables frozen on {len(pictures)} pictures")
     return _table_tensors(
-        silenced(counted_tables(codec.y_tables, counter.of(codec.y_tables), symmetric=True)),
-        counted_tables(codec.z_tables, counter.of(codec.z_tables), symmetric=False),
+        silenced(counted_tables(codec.y_tables, counter.of(codec.y_tables))),
+        counted_tables(codec.z_tables, counter.of(codec.z_tables)),
     )
 
 

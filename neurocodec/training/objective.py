@@ -25,32 +25,8 @@ Distortion = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
 
 
-class FactorizedPrior(nn.Module):
-    """p(z | q): a mixture of logistics for each channel and quality anchor, no spatial context."""
-
-    MIXTURES = 3
-
-    def __init__(self, anchors: int, channels: int) -> None:
-        super().__init__()
-        shape = (anchors, channels, self.MIXTURES)
-        self.logits = nn.Parameter(torch.zeros(shape))
-        self.means = nn.Parameter(torch.linspace(-2, 2, self.MIXTURES).expand(shape).clone())
-        self.log_scales = nn.Parameter(torch.zeros(shape))
-
-    def pmf(self, z: Tensor, anchor: Tensor) -> Tensor:
-        """P(z - 1/2 < Z < z + 1/2) for z (B, ..., C) and anchor (B,), same shape as z."""
-        shape = (len(anchor), *[1] * (z.dim() - 2), z.shape[-1], self.MIXTURES)
-        weights = self.logits[anchor].softmax(-1).view(shape)
-        scales = self.log_scales[anchor].clamp(-4, 6).exp().view(shape)
-        # Both cdf values are taken in the lower tail, where floats are dense.
-        low = -(z[..., None] - self.means[anchor].view(shape)).abs()
-        upper = torch.sigmoid((low + 0.5) / scales)
-        lower = torch.sigmoid((low - 0.5) / scales)
-        return ((upper - lower) * weights).sum(-1)
-
-
 class TrainingModel(nn.Module):
-    """The networks and the prior of z: everything with a gradient.
+    """The networks, and what they are trained by.
 
     In training mode the rate is that of noisy latents; in eval mode it is that of rounded ones and
     rounded table numbers, which is what the entropy coder will spend.
@@ -59,7 +35,6 @@ class TrainingModel(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.networks = Networks(config)
-        self.z_prior = FactorizedPrior(config.anchors, config.hyper_latents)
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, H, W, 3) in [0, 1], t (B,) -> x_hat, bits of y (B,), bits of z (B,).
@@ -71,11 +46,13 @@ class TrainingModel(nn.Module):
         y_decoded = n.g_a(x, t).float()
         y = y_decoded if beta == 1 else scale_gradient(y_decoded, beta)
         z = n.h_a(y, t).float()
-        anchor = t.round().long()
-        bits_z = bits(self.z_prior.pmf(add_noise(z) if self.training else z.round(), anchor))
-        psi = n.h_s(round_ste(z), t)
+        z_hat = round_ste(z)
+        psi = n.h_s(z_hat, t)
         first = mask_1(y)
         with torch.autocast(x.device.type, enabled=False):
+            mean_z, table_z = n.hyper_context(z_hat, t)
+            noisy, numbers = (add_noise(z), table_z) if self.training else (z_hat, table_z.round())
+            bits_z = bits(gaussian_pmf(noisy - mean_z, numbers))
             psi = psi.float()
             mean_1, table_1 = n.context.head_1(psi)
             y_hat_1 = (round_ste(y - mean_1) + mean_1) * first

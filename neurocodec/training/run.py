@@ -42,7 +42,7 @@ class Settings:
     minutes: float | None = None  # a run's length in time, instead of steps
     compile: bool = True  # on a GPU
     rounded: bool = False  # from rounded latents, by the tables of a weights file
-    prior_only: bool = False  # h_s and the context alone learn, from the rate alone
+    prior_only: bool = False  # the prior alone learns, from the rate alone
     keep_synthesis: bool = False  # g_s does not learn
 
     @property
@@ -65,7 +65,6 @@ class Run:
             for part in ENCODER_PARTS:
                 self.model.networks.get_submodule(part).requires_grad_(True)
         elif settings.rounded:
-            self.model.z_prior.requires_grad_(False)  # tables stand in for it
             if settings.prior_only or settings.keep_synthesis:
                 self.model.networks.g_s.requires_grad_(False)
             for part in ENCODER_PARTS if settings.prior_only else ():
@@ -144,9 +143,10 @@ class Run:
         if self.frozen is None:
             return model
         networks = model.networks
+        hyper_context = quantized(networks.hyper_context, self.frozen, "hyper_context.")
         h_s = quantized(networks.h_s, self.frozen, "h_s.")
         context = quantized(networks.context, self.frozen, "context.")
-        prior = RelaxedPrior(build_codec(networks.config, self.frozen, self.device), h_s, context)
+        prior = RelaxedPrior(build_codec(networks.config, self.frozen, self.device), hyper_context, h_s, context)
         measured = RoundedModel(networks, prior, self.settings.prior_only)
         return measured.to(self.device).train(model.training)
 

@@ -1,6 +1,6 @@
 """Freezing the probability tables: what was counted on pictures, held up by what the model believes.
 
-A table is the Gaussian (for z: the mixture of logistics) of the trained prior, counted as if
+A table is the Gaussian of the trained prior (for z with its mean in the middle of a phase), counted as if
 ``BELIEF`` symbols of it had been seen, plus the symbols that really were. Where data is rich the
 table has the true shape, with its heavier tail; where it is poor it stays the model's.
 """
@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
-from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES
-from neurocodec.training.objective import FactorizedPrior, gaussian_pmf
+from neurocodec.model import HYPER_LIMIT
+from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES, WHOLE_LIMIT
+from neurocodec.training.objective import gaussian_pmf
 
 BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
 TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
-Z_RADIUS = 60  # symbols that a z table covers before the symbols are counted
+Z_RADIUS = HYPER_LIMIT + WHOLE_LIMIT  # symbols that z tables cover: all that there may be
 
 
 class SymbolCounter:
@@ -49,8 +50,8 @@ class SymbolCounter:
         return self.counts.get(id(tables), {})
 
 
-def model_tables(z_prior: FactorizedPrior) -> tuple[Tables, Tables]:
-    """The tables that the trained model believes in, for y and for z."""
+def model_tables() -> tuple[Tables, Tables]:
+    """The tables that a model believes in before anything is counted, for y and for z."""
     y_rows = []
     for i in range(TABLES):
         scale = SCALE_MIN * 2 ** (i / SCALE_OCTAVE)
@@ -58,27 +59,31 @@ def model_tables(z_prior: FactorizedPrior) -> tuple[Tables, Tables]:
         symbols = torch.arange(-radius, radius + 1.0, dtype=torch.float64)
         pmf = gaussian_pmf(symbols, torch.full_like(symbols, i)).numpy()
         y_rows.append(np.append(pmf, 0.0))
-    with torch.no_grad():
-        anchors, channels, _ = z_prior.logits.shape
-        grid = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0)[None, :, None].expand(anchors, -1, channels)
-        pmf = z_prior.pmf(grid, torch.arange(anchors)).double().numpy()
-    z_rows = [np.append(row, 0.0) for row in pmf.transpose(0, 2, 1).reshape(anchors * channels, -1)]
-    return freeze(y_rows), freeze(z_rows)
+    symbols = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0, dtype=torch.float64)
+    z_rows = []
+    for phase in range(PHASES):
+        mean = (phase + 0.5) / PHASES - 0.5
+        for i in range(TABLES):
+            z_rows.append(np.append(gaussian_pmf(symbols - mean, torch.full_like(symbols, i)).numpy(), 0.0))
+    return freeze(y_rows), freeze(z_rows, in_order=True)
 
 
-def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]], symmetric: bool) -> Tables:
-    """The believed tables, moved towards what was counted, without the tails that nothing uses."""
+def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]]) -> Tables:
+    """The believed tables, moved towards what was counted; those that are not coded in order symmetric, as the model
+    is, and without the tails that nothing uses."""
     rows = []
     for i in range(len(believed.radius)):
         row = believed.row(i) / (1 << PRECISION) * BELIEF + counts.get(i, 0)
+        if believed.in_order:
+            rows.append(row)
+            continue
         inside, escape = row[:-1], row[-1]
         radius = len(inside) // 2
-        if symmetric:
-            inside = (inside + inside[::-1]) / 2
+        inside = (inside + inside[::-1]) / 2
         beyond = np.cumsum((inside + inside[::-1])[:radius])  # weight at |symbol| >= radius - k
         cut = min(int(np.count_nonzero(beyond + escape < TAIL * row.sum())), radius - 1)
         rows.append(np.append(inside[cut : len(inside) - cut], escape + (beyond[cut - 1] if cut else 0.0)))
-    return freeze(rows)
+    return freeze(rows, believed.in_order)
 
 
 def silenced(tables: Tables) -> Tables:
@@ -91,7 +96,7 @@ def silenced(tables: Tables) -> Tables:
     )
 
 
-def freeze(rows: list[NDArray[np.float64]]) -> Tables:
+def freeze(rows: list[NDArray[np.float64]], in_order: bool = False) -> Tables:
     """Weights of symbols -R .. R and the escape -> integers that sum to 2**PRECISION, none zero."""
     frozen = []
     for row in rows:
@@ -100,4 +105,4 @@ def freeze(rows: list[NDArray[np.float64]]) -> Tables:
         integers[np.argmax(integers)] += (1 << PRECISION) - integers.sum()
         frozen.append(integers)
     radius = np.array([(len(row) - 2) // 2 for row in frozen], np.int32)
-    return Tables(np.concatenate(frozen), radius)
+    return Tables(np.concatenate(frozen), radius, in_order)
