@@ -4,13 +4,14 @@ A table is a probability mass function over the symbols -R .. R and one escape, 
 to 2**20. Symbols are grouped by their table (one stable sort), and each group is coded with its
 table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
 the groups. The first tables may be certain of their zero: their symbols are 0, and nothing is coded. At low
-quality that is most of them. Symbols of tables that are coded `in_order` are not grouped, and none is an escape: what
-comes next may depend on each of them, and calls are many. FORMAT.md, "Entropy coding", is the normative text.
+quality that is most of them. Symbols of tables that are coded `in_order` are not grouped, for calls of few symbols.
+FORMAT.md, "Entropy coding", is the normative text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import constriction
@@ -21,7 +22,6 @@ from neurocodec.errors import FormatError
 
 PRECISION = 20  # bits: the frequencies of a table sum to 2**20, exact in float32
 IN_ORDER = constriction.stream.model.Categorical(perfect=False)  # whose probabilities come with the symbols
-IN_TURN = 1 << 14  # symbols that are coded in order at a time
 EXCESS_BITS = 15  # an escaped symbol is R + 1 + excess in magnitude, and excess < 2**15
 
 Symbols = NDArray[np.int32]
@@ -65,11 +65,9 @@ class Tables:
         start = int(ends[table - 1]) if table else 0
         return self.frequencies[start : int(ends[table])]
 
-    def in_turn(self, numbers: TableNumbers) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Parts of symbols coded in order, and the probabilities of each of their symbols: memory is bounded."""
-        for start in range(0, len(numbers), IN_TURN):
-            part = slice(start, start + IN_TURN)
-            yield part, self._shares[numbers[part]]
+    def shares(self, numbers: TableNumbers) -> NDArray[np.float32]:
+        """The probabilities (N, 2 * R + 2) of what tables that are coded in order, numbered in (N,), may say."""
+        return self._shares[numbers]
 
     def model(self, table: int) -> constriction.stream.model.Categorical:
         """The coder's model of one table, made at first use."""
@@ -90,12 +88,7 @@ class Encoder:
     def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
         """Code symbols (N,) int32 with the tables numbered in table (N,). Those of silent tables must be 0."""
         if tables.in_order:
-            reach = int(tables.radius[0])
-            coded = symbols + np.int32(reach)
-            if coded.size and not 0 <= coded.min() <= coded.max() <= 2 * reach:
-                raise ValueError("a symbol that is coded in order is beyond its table")
-            for part, shares in tables.in_turn(table):
-                self._coder.encode(coded[part], IN_ORDER, shares)
+            self._push_in_order(symbols, table, tables)
             return
         order, groups = _groups(table, tables)
         ordered = symbols[order]
@@ -110,6 +103,14 @@ class Encoder:
                 here = escaped[(escaped >= start) & (escaped < end)]
                 if here.size:
                     self._push_excess(ordered[here], int(tables.radius[number]))
+
+    def _push_in_order(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
+        radius = int(tables.radius[0])
+        beyond = np.abs(symbols) > radius
+        coded = np.where(beyond, 2 * radius + 1, symbols + radius).astype(np.int32)
+        self._coder.encode(coded, IN_ORDER, tables.shares(table))
+        if beyond.any():
+            self._push_excess(symbols[beyond], radius)
 
     def _push_excess(self, values: Symbols, radius: int) -> None:
         excess = np.abs(values) - radius - 1
@@ -141,7 +142,7 @@ class Decoder:
             return self._pull_in_order(table, tables)
         order, groups = _groups(table, tables)
         ordered = np.empty(len(order), np.int32)
-        try:
+        with readable():
             for number, start, end in groups.tolist():
                 radius = int(tables.radius[number])
                 coded = self._coder.decode(tables.model(number), end - start)
@@ -149,28 +150,32 @@ class Decoder:
                 if coded.max() > 2 * radius:
                     escaped = np.flatnonzero(values > radius)
                     values[escaped] = self._pull_excess(len(escaped), radius)
-        except (AssertionError, ValueError) as error:  # what constriction raises for impossible data
-            raise FormatError(f"the latents do not decode: {error}") from error
         symbols = np.zeros(len(table), np.int32)
         symbols[order] = ordered
         return symbols
 
     def _pull_in_order(self, table: TableNumbers, tables: Tables) -> Symbols:
-        reach = int(tables.radius[0])
-        symbols = np.empty(len(table), np.int32)
-        try:
-            for part, shares in tables.in_turn(table):
-                np.subtract(self._coder.decode(IN_ORDER, shares), reach, out=symbols[part])
-        except (AssertionError, ValueError) as error:
-            raise FormatError(f"the latents do not decode: {error}") from error
-        if symbols.size and symbols.max() > reach:
-            raise FormatError("the latents do not decode: an escape where there is none.")
+        radius = int(tables.radius[0])
+        with readable():
+            symbols = self._coder.decode(IN_ORDER, tables.shares(table)) - np.int32(radius)
+            escaped = np.flatnonzero(symbols > radius)
+            if escaped.size:
+                symbols[escaped] = self._pull_excess(len(escaped), radius)
         return symbols
 
     def _pull_excess(self, count: int, radius: int) -> Symbols:
         code = self._coder.decode(constriction.stream.model.Uniform(2 << EXCESS_BITS), count)
         magnitude = (code >> 1) + radius + 1
         return np.where(code & 1, -magnitude, magnitude).astype(np.int32)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raises FormatError where data is impossible."""
+    try:
+        yield
+    except (AssertionError, ValueError) as error:  # what constriction raises
+        raise FormatError(f"the latents do not decode: {error}") from error
 
 
 def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -30,7 +30,6 @@ BLOCK = 32  # units of 64 pixels: the side of the blocks that latents are coded 
 # is so wrong that what they leave out would be missed at high quality (some 10 dB), and they would save little there.
 LOUD = 4 << POSITION_BITS
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
-HYPER_LIMIT = 32  # and those of z, whose tables all hold them, however far from it their mean is
 ANALYSIS, SYNTHESIS = 0.65, 0.65  # of the time that compression and decompression take
 
 
@@ -94,16 +93,16 @@ class Codec:
     def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
         """Float y and z, not rounded, into a coder. y becomes y_hat in place, in units of 2**-8: a second tensor
         of its size would be half a gigabyte for 100 megapixels."""
+        # 2. Hyper-latents, all predicted before the first is coded: an encoder knows the neighbours.
         z_symbols = hyper_symbols(z)
-
-        # 2. Hyper-latents.
-        rows = z_symbols.view(-1, z_symbols.shape[3])
+        in_fronts = fronts(z_symbols.shape[1], z_symbols.shape[2])
+        order, sizes = torch.cat(in_fronts).to(self.device), [len(front) for front in in_fronts]
         hyper = HyperPredictor(self.networks, z_symbols.shape[1], z_symbols.shape[2], self.t(position))
-        order = torch.cat(fronts(z_symbols.shape[1], z_symbols.shape[2])).to(self.device)
-        hyper.put(order, rows[order])
-        for positions in torch.split(order, HEAD_ROWS):
-            nearest, table = hyper.predict(positions)
-            coder.push(to_numpy(rows[positions] - nearest), to_numpy(table), self.z_tables)
+        rows = z_symbols.view(-1, z_symbols.shape[3])[order]
+        hyper.put(order, rows)
+        nearest, table = (torch.cat(v) for v in zip(*map(hyper.predict, torch.split(order, HEAD_ROWS)), strict=True))
+        for residuals, numbers in zip(torch.split(rows - nearest, sizes), torch.split(table, sizes), strict=True):
+            coder.push(to_numpy(residuals), to_numpy(numbers), self.z_tables)
         predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
@@ -248,7 +247,7 @@ def whole(bounds: tuple[int, int]) -> Area:
 
 def hyper_symbols(z: Tensor) -> Tensor:
     """z float -> int32 symbols."""
-    return z.round().clamp_(-HYPER_LIMIT, HYPER_LIMIT).int()
+    return z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
 
 def quantize(y: Tensor, mean: Tensor) -> Tensor:

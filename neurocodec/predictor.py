@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neurocodec.fixedpoint import ONE, UNIT, half_of, working_dtype
 from neurocodec.networks import Networks
-from neurocodec.prior import NEIGHBOURS, PHASES, TABLES, Halves, whole_and_phase
+from neurocodec.prior import NEIGHBOURS, TABLES, Halves, whole_and_phase
 from neurocodec.windows import Area, of, sweep
 
 HEAD_ROWS = 1 << 14  # positions that are predicted at a time: bounds memory
@@ -52,7 +52,7 @@ class HyperPredictor:
         with torch.autocast(near.device.type, enabled=False):
             mean, table = self.context.predict(near[None, None], self.t)
         whole, phase = whole_and_phase(mean[0, 0] / ONE)
-        number = phase.floor_().clamp_(0, PHASES - 1) * TABLES + table[0, 0]
+        number = phase.floor_() * TABLES + table[0, 0]
         return whole.int(), number.to(torch.int16)
 
     def _rows(self) -> Tensor:

@@ -20,7 +20,6 @@ SCALE_MIN = 0.11  # standard deviation of table 0, in quantization steps
 SCALE_OCTAVE = 6  # tables per factor of two: table i has standard deviation 0.11 * 2 ** (i / 6)
 TABLES = 64
 PHASES = 8  # of the mean of a hyper-latent between two symbols, each with tables of its own
-WHOLE_LIMIT = 15  # of the symbol that is nearest to the mean of a hyper-latent
 
 
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1))  # (row, column) from a position of z: its context
@@ -97,8 +96,8 @@ class HyperContext(nn.Module):
 
 def whole_and_phase(mean: Tensor) -> tuple[Tensor, Tensor]:
     """A mean of a hyper-latent -> the symbol that is nearest to it, and how far between this one and the next it is,
-    from half a step below it to half a step above, in phases from 0 to PHASES (beyond, where WHOLE_LIMIT is)."""
-    whole = (mean + 0.5).floor().clamp(-WHOLE_LIMIT, WHOLE_LIMIT)
+    from half a step below it to half a step above, in phases from 0 to PHASES."""
+    whole = (mean + 0.5).floor()
     return whole, (mean - whole + 0.5) * PHASES
 
 

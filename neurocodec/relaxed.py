@@ -65,7 +65,7 @@ class RelaxedPrior:
         whole, phase = whole_and_phase(mean)
         whole = whole.detach()
         if not soft:
-            return between(self.z_costs, z - whole, table, TABLES * phase.floor().clamp(0, PHASES - 1).long())
+            return between(self.z_costs, z - whole, table, TABLES * phase.floor().long())
         at = (phase - 0.5).clamp(0, PHASES - 1)
         low = at.detach().floor().clamp(max=PHASES - 2)
         below, above = (between(self.z_costs, z - whole, table, TABLES * (low.long() + i)) for i in (0, 1))

@@ -19,10 +19,10 @@ from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
 from neurocodec.layers import undrawn
-from neurocodec.model import HYPER_LIMIT, Codec
+from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
-from neurocodec.prior import PHASES, TABLES, WHOLE_LIMIT
+from neurocodec.prior import PHASES, TABLES
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
 
 
 def _check_hyper_tables(tables: Tables) -> None:
-    """Raise WeightsError unless there is one for each phase of each, and they hold what an encoder may send."""
-    if len(tables.radius) != PHASES * TABLES or int(tables.radius[0]) < HYPER_LIMIT + WHOLE_LIMIT:
+    """Raise WeightsError unless there is one for each phase of each."""
+    if len(tables.radius) != PHASES * TABLES:
         raise WeightsError("its tables of hyper-latents are not those of this release.")
 
 

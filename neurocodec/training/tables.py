@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
-from neurocodec.model import HYPER_LIMIT
-from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES, WHOLE_LIMIT
+from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES
 from neurocodec.training.objective import gaussian_pmf
 
 BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
 TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
-Z_RADIUS = HYPER_LIMIT + WHOLE_LIMIT  # symbols that z tables cover: all that there may be
+Z_RADIUS = 31  # symbols that z tables cover
 
 
 class SymbolCounter:
