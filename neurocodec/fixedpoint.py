@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.errors import WeightsError
-from neurocodec.layers import Depthwise, Pointwise, product
+from neurocodec.layers import LEAKY_SLOPE, Depthwise, Pointwise, product
 from neurocodec.prior import TABLES, Join, QualityTable, Raw, ToTable, lerp
 
 LATENT_BITS = 8  # fractional bits of a latent and of its mean
@@ -37,6 +38,7 @@ JOINED_UNIT = float(1 << JOINED_BITS)  # the latent 1.0, as the context sees it
 EXACT_BITS = 24  # float32 holds every integer up to 2**24
 REACHES = range(16)  # of inputs, as powers of two, in units of an activation, or of a latent that the context sees
 SHIFTS = range(3, 13)  # of a row of weights: with the first, eight outputs still add up to less than 2**24
+FEW = 64  # positions
 ANY, FIRST, LAST = slice(None), slice(1, None), slice(None, -1)  # all of an axis, all but its first, all but its last
 TAPS = ((FIRST, LAST), (ANY, ANY), (LAST, FIRST))  # what a tap of three adds to, and what it reads
 
@@ -60,7 +62,12 @@ class ExactPointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.clamp(x, -self.reach, self.reach)
-        v = product(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.activation)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if x.numel() <= FEW * x.shape[-1]:  # the same sums, without what it takes to prepare a fast product
+            v = F.linear(x, weight, bias)
+            v = F.leaky_relu_(v, LEAKY_SLOPE) if self.activation else v
+        else:
+            v = product(x, weight, bias, self.activation)
         return v.round_() if self.rounds else v
 
 

@@ -21,7 +21,6 @@ from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
 from neurocodec.predictor import HEAD_ROWS, HyperPredictor, Predictor, halves_of, heads_of
-from neurocodec.prior import fronts
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 
@@ -95,14 +94,14 @@ class Codec:
         of its size would be half a gigabyte for 100 megapixels."""
         # 2. Hyper-latents, all predicted before the first is coded: an encoder knows the neighbours.
         z_symbols = hyper_symbols(z)
-        in_fronts = fronts(z_symbols.shape[1], z_symbols.shape[2])
-        order, sizes = torch.cat(in_fronts).to(self.device), [len(front) for front in in_fronts]
         hyper = HyperPredictor(self.networks, z_symbols.shape[1], z_symbols.shape[2], self.t(position))
-        rows = z_symbols.view(-1, z_symbols.shape[3])[order]
-        hyper.put(order, rows)
-        nearest, table = (torch.cat(v) for v in zip(*map(hyper.predict, torch.split(order, HEAD_ROWS)), strict=True))
-        for residuals, numbers in zip(torch.split(rows - nearest, sizes), torch.split(table, sizes), strict=True):
-            coder.push(to_numpy(residuals), to_numpy(numbers), self.z_tables)
+        elements = z_symbols.view(-1, z_symbols.shape[3])[hyper.order]
+        hyper.put(slice(None), elements)
+        parts = (slice(start, start + HEAD_ROWS) for start in range(0, len(elements), HEAD_ROWS))
+        nearest, table = (torch.cat(v) for v in zip(*map(hyper.predict, parts), strict=True))
+        residuals, numbers = (elements - nearest).cpu().numpy(), table.cpu().numpy()
+        for front in hyper.parts:
+            coder.push(residuals[front].ravel(), numbers[front].ravel(), self.z_tables)
         predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
@@ -149,15 +148,14 @@ class Codec:
         return y_hat
 
     def _pull_z(self, coder: Puller, shape: tuple[int, int, int, int], position: int) -> Tensor:
-        z_symbols = torch.empty(shape, dtype=torch.int32, device=self.device)
-        rows = z_symbols.view(-1, shape[3])
         hyper = HyperPredictor(self.networks, shape[1], shape[2], self.t(position))
-        for positions in fronts(shape[1], shape[2]):
-            here = positions.to(self.device)
-            nearest, table = hyper.predict(here)
+        z_symbols = torch.empty(shape, dtype=torch.int32, device=self.device)
+        for front in hyper.parts:
+            nearest, table = hyper.predict(front)
             symbols = self._tensor(coder.pull(to_numpy(table), self.z_tables)).view(nearest.shape)
-            rows[here] = symbols + nearest
-            hyper.put(here, rows[here])
+            elements = nearest.add_(symbols)
+            hyper.put(front, elements)
+            z_symbols.view(-1, shape[3])[hyper.order[front]] = elements
         return z_symbols
 
     @torch.inference_mode()

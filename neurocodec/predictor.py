@@ -8,13 +8,14 @@ are made when they are asked for, so that a picture of any size needs no memory 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from neurocodec.fixedpoint import ONE, UNIT, half_of, working_dtype
 from neurocodec.networks import Networks
-from neurocodec.prior import NEIGHBOURS, TABLES, Halves, whole_and_phase
+from neurocodec.prior import NEIGHBOURS, TABLES, Halves, fronts, whole_and_phase
 from neurocodec.windows import Area, of, sweep
 
 HEAD_ROWS = 1 << 14  # positions that are predicted at a time: bounds memory
@@ -30,37 +31,38 @@ def heads_of(networks: Networks) -> Heads:
 
 
 class HyperPredictor:
-    """Symbols that are nearest to the means of hyper-latents, and their tables, given those that came before."""
+    """Symbols that are nearest to the means of hyper-latents, and their tables, given those that came before.
+
+    Elements (P, Z) are those of positions in coding order, of which `parts` are the fronts.
+    """
 
     def __init__(self, networks: Networks, height: int, width: int, t: Tensor) -> None:
-        self.context, self.t, self.width = networks.hyper_context, t, width
-        latents = networks.config.hyper_latents
+        self.context, self.quality = networks.hyper_context, networks.hyper_context.quality(t)
+        in_fronts, dtype = fronts(height, width), working_dtype(t.device)
+        self.sizes = [len(front) for front in in_fronts]
+        self.parts = [slice(end - size, end) for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
+        self.order = torch.cat(in_fronts).to(t.device)  # of positions in raster order
         # Nothing above, on the left and on the right of it; in the last channel, a one where there is something.
-        self.seen = torch.zeros((height + 1, width + 2, latents + 1), dtype=working_dtype(t.device), device=t.device)
-        self.seen[1:, 1:-1, -1] = UNIT
+        seen = torch.zeros((height + 1, width + 2, networks.config.hyper_latents + 1), dtype=dtype, device=t.device)
+        seen[1:, 1:-1, -1] = UNIT
+        self.seen = seen.view(-1, seen.shape[-1])
+        row = torch.div(self.order, width, rounding_mode="floor")
+        self.places = (row + 1) * (width + 2) + self.order - row * width + 1
         steps = [row * (width + 2) + column for row, column in NEIGHBOURS]
-        self.steps = torch.tensor(steps, device=t.device)
+        self.near = self.places[:, None] + torch.tensor(steps, device=t.device)
 
-    def put(self, positions: Tensor, z: Tensor) -> None:
-        """The hyper-latents (P, Z) int32 of positions (P,) in raster order."""
-        self._rows()[self._padded(positions), :-1] = z.to(self.seen.dtype) * UNIT
+    def put(self, part: slice, z: Tensor) -> None:
+        """The hyper-latents (P, Z) int32 of a part."""
+        self.seen[self.places[part], :-1] = z.to(self.seen.dtype) * UNIT
 
-    def predict(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest symbol, int32, and table number, int16, of each element (P, Z) of positions (P,), whose
-        neighbours have been put."""
-        near = self._rows()[self._padded(positions)[:, None] + self.steps].flatten(1)
+    def predict(self, part: slice) -> tuple[Tensor, Tensor]:
+        """The nearest symbol, int32, and table number, int16, of each element (P, Z) of a part whose neighbours have
+        been put."""
+        near = self.seen[self.near[part]].flatten(1)
         with torch.autocast(near.device.type, enabled=False):
-            mean, table = self.context.predict(near[None, None], self.t)
+            mean, table = self.context.predict(near[None, None], self.quality)
         whole, phase = whole_and_phase(mean[0, 0] / ONE)
-        number = phase.floor_() * TABLES + table[0, 0]
-        return whole.int(), number.to(torch.int16)
-
-    def _rows(self) -> Tensor:
-        return self.seen.view(-1, self.seen.shape[-1])
-
-    def _padded(self, positions: Tensor) -> Tensor:
-        row = torch.div(positions, self.width, rounding_mode="floor")
-        return (row + 1) * (self.width + 2) + positions - row * self.width + 1
+        return whole.int(), phase.floor_().mul_(TABLES).add_(table[0, 0]).to(torch.int16)
 
 
 class Predictor:

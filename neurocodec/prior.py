@@ -84,11 +84,12 @@ class HyperContext(nn.Module):
         around = F.pad(inside, (0, 0, 1, 1, 1, 0))
         height, width = z_hat.shape[1:3]
         near = [around[:, 1 + row :, 1 + column :][:, :height, :width] for row, column in NEIGHBOURS]
-        return self.predict(torch.cat(near, dim=-1), t)
+        return self.predict(torch.cat(near, dim=-1), self.quality(t))
 
-    def predict(self, near: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """near (..., 4 * (Z + 1)): of each neighbour the latents and a one, or zeros where there is none."""
-        x = self.enter(near) + self.quality(t)
+    def predict(self, near: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """near (..., 4 * (Z + 1)): of each neighbour the latents and a one, or zeros where there is none; quality:
+        what the table of that name has for t."""
+        x = self.enter(near) + quality
         x = x + self.mix(x)
         mean, table = self.head(x)
         return mean, table

@@ -97,14 +97,13 @@ def test_hyper_latents_are_predicted_from_those_before_them(tiny: weights.Loaded
     with torch.inference_mode():
         assert torch.equal(codec._pull_z(Decoder(data), shape, 4321), z)
         hyper = HyperPredictor(codec.networks, height, width, codec.t(4321))
-        everything = torch.cat(fronts(height, width))
-        assert sorted(everything.tolist()) == list(range(height * width))
-        hyper.put(everything, z.view(-1, shape[3])[everything])
-        nearest, table = hyper.predict(everything)
+        assert sorted(hyper.order.tolist()) == list(range(height * width))
+        hyper.put(slice(None), z.view(-1, shape[3])[hyper.order])
+        nearest, table = hyper.predict(slice(None))
         mean, number = codec.networks.hyper_context(z.float() * UNIT, codec.t(4321), UNIT)
     whole, phase = whole_and_phase(mean / ONE)
-    assert torch.equal(whole.view(-1, shape[3])[everything].int(), nearest)
-    assert torch.equal((phase.floor() * TABLES + number).view(-1, shape[3])[everything].short(), table)
+    assert torch.equal(whole.view(-1, shape[3])[hyper.order].int(), nearest)
+    assert torch.equal((phase.floor() * TABLES + number).view(-1, shape[3])[hyper.order].short(), table)
 
 
 def test_a_mean_is_a_symbol_and_a_phase() -> None:
