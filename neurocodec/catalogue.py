@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=22,
+        id=24,
         name="ms-ssim",
-        file="ms-ssim-22.safetensors",
-        sha256="815b6d9c75e897c56461273abfff036d713aa68e9a85a685b056447fb1de2262",
+        file="ms-ssim-24.safetensors",
+        sha256="c5b3ad7d48e576e3d96d1f02825db8ea7bfc585984ac6d8a0440339b56dc8742",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=23,
+        id=25,
         name="psnr",
-        file="psnr-23.safetensors",
-        sha256="190948fdfc88f489746040e599bf7a346bcf2c392c8e45c7db3621cb23519acb",
+        file="psnr-25.safetensors",
+        sha256="c2dc63b13c125892dda22400ef3b24070fe20137f7a06a313684d1b3d46dab79",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-23.safetensors",
-        sha256="56a9c3d5ef822d069be714db2dc6a60df9b70c68c01a534cb23d8dd05b5c7c72",
+        file="restore-25.safetensors",
+        sha256="087db4fc6c2ff84c5877bf09343d5e9a98dd69ffae8fcbfc160fb4f9a6ce2751",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
