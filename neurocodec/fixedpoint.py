@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurocodec.errors import WeightsError
@@ -38,11 +39,13 @@ JOINED_UNIT = float(1 << JOINED_BITS)  # the latent 1.0, as the context sees it
 EXACT_BITS = 24  # float32 holds every integer up to 2**24
 REACHES = range(16)  # of inputs, as powers of two, in units of an activation, or of a latent that the context sees
 SHIFTS = range(3, 13)  # of a row of weights: with the first, eight outputs still add up to less than 2**24
-FEW = 64  # positions
+# Multiplications at a time for which OpenBLAS stays in one thread: its others would then wait in the way of torch's.
+ALONE = 1 << 18
 ANY, FIRST, LAST = slice(None), slice(1, None), slice(None, -1)  # all of an axis, all but its first, all but its last
 TAPS = ((FIRST, LAST), (ANY, ANY), (LAST, FIRST))  # what a tap of three adds to, and what it reads
 
 Clamp = Callable[[Tensor, float, float], Tensor]  # torch.clamp, or in place
+Array = NDArray[np.float32]
 
 
 class ExactPointwise(nn.Module):
@@ -62,13 +65,38 @@ class ExactPointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.clamp(x, -self.reach, self.reach)
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        if x.numel() <= FEW * x.shape[-1]:  # the same sums, without what it takes to prepare a fast product
-            v = F.linear(x, weight, bias)
-            v = F.leaky_relu_(v, LEAKY_SLOPE) if self.activation else v
-        else:
-            v = product(x, weight, bias, self.activation)
+        v = product(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.activation)
         return v.round_() if self.rounds else v
+
+
+class ArrayPointwise:
+    """An ``ExactPointwise`` on arrays x (P, C_in): for a few positions at a time, which NumPy is done with sooner."""
+
+    def __init__(self, exact: nn.Module) -> None:
+        if not isinstance(exact, ExactPointwise):
+            raise TypeError("the layer is not exact")
+        self.weight, self.bias = exact.weight.T.contiguous().cpu().numpy(), exact.bias.cpu().numpy()
+        self.reach, self.activation, self.rounds = np.float32(exact.reach), exact.activation, exact.rounds
+        self.rows = max(1, ALONE // self.weight.size)
+
+    def __call__(self, x: Array) -> Array:
+        x = np.minimum(np.maximum(x, -self.reach), self.reach)
+        v = np.empty((len(x), len(self.bias)), np.float32)
+        for start in range(0, len(x), self.rows):
+            np.matmul(x[start : start + self.rows], self.weight, out=v[start : start + self.rows])
+        v += self.bias
+        if self.activation:
+            np.maximum(v, v * np.float32(LEAKY_SLOPE), out=v)
+        if self.rounds:
+            np.rint(v, out=v)
+        return v
+
+
+def to_table(raw: Array) -> tuple[Array, Array]:
+    """:class:`ExactToTable` on arrays."""
+    mean, table = np.split(raw, 2, axis=-1)
+    mean = np.rint(mean * np.float32(ONE / UNIT)).clip(-MEAN_LIMIT, MEAN_LIMIT)
+    return mean, (np.rint(table * np.float32(8 / UNIT)) + 16).clip(0, TABLES - 1)
 
 
 class ExactJoin(nn.Module):

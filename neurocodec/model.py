@@ -6,7 +6,7 @@ must decide (analysis, rounding) and what a decoder must rebuild (synthesis) dif
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
 from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
-from neurocodec.predictor import HEAD_ROWS, HyperPredictor, Predictor, halves_of, heads_of
+from neurocodec.predictor import HyperLayers, HyperPredictor, Predictor, halves_of, heads_of
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 
@@ -56,7 +56,7 @@ class Codec:
         self.config = c
         freeze(networks)
         self.networks = networks
-        self.heads = heads_of(networks)
+        self.hyper_layers, self.heads = HyperLayers(networks.hyper_context), heads_of(networks)
         self.y_tables, self.z_tables, self.window = y_tables, z_tables, window
         self.loud_tables = y_tables.loud()
         self.device = next(networks.g_a.parameters()).device
@@ -92,16 +92,9 @@ class Codec:
     def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
         """Float y and z, not rounded, into a coder. y becomes y_hat in place, in units of 2**-8: a second tensor
         of its size would be half a gigabyte for 100 megapixels."""
-        # 2. Hyper-latents, all predicted before the first is coded: an encoder knows the neighbours.
+        # 2. Hyper-latents.
         z_symbols = hyper_symbols(z)
-        hyper = HyperPredictor(self.networks, z_symbols.shape[1], z_symbols.shape[2], self.t(position))
-        elements = z_symbols.view(-1, z_symbols.shape[3])[hyper.order]
-        hyper.put(slice(None), elements)
-        parts = (slice(start, start + HEAD_ROWS) for start in range(0, len(elements), HEAD_ROWS))
-        nearest, table = (torch.cat(v) for v in zip(*map(hyper.predict, parts), strict=True))
-        residuals, numbers = (elements - nearest).cpu().numpy(), table.cpu().numpy()
-        for front in hyper.parts:
-            coder.push(residuals[front].ravel(), numbers[front].ravel(), self.z_tables)
+        self._push_z(z_symbols, position, coder)
         predictor, tables = self.predictor(z_symbols, position), self.y_tables_at(position)
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
@@ -147,16 +140,34 @@ class Codec:
             report(done)
         return y_hat
 
+    def _push_z(self, z_symbols: Tensor, position: int, coder: Pusher) -> None:
+        hyper = self._hyper(z_symbols.shape, position)
+        elements = z_symbols.view(-1, z_symbols.shape[3]).cpu().numpy()[hyper.order]
+        hyper.put(slice(None), elements)  # an encoder knows all neighbours at once
+        for run in hyper.runs():
+            whole_run = slice(run[0].start, run[-1].stop)
+            nearest, table = hyper.predict(whole_run)
+            residuals = elements[whole_run] - nearest
+            # An escape's value comes behind its front: without any, fronts may be coded together.
+            escapes = abs(residuals).max() > self.z_tables.radius[0]
+            for part in run if escapes else [whole_run]:
+                here = slice(part.start - whole_run.start, part.stop - whole_run.start)
+                coder.push(residuals[here].ravel(), table[here].ravel(), self.z_tables)
+
     def _pull_z(self, coder: Puller, shape: tuple[int, int, int, int], position: int) -> Tensor:
-        hyper = HyperPredictor(self.networks, shape[1], shape[2], self.t(position))
-        z_symbols = torch.empty(shape, dtype=torch.int32, device=self.device)
+        hyper = self._hyper(shape, position)
+        elements = np.empty((len(hyper.order), shape[3]), np.int32)
         for front in hyper.parts:
             nearest, table = hyper.predict(front)
-            symbols = self._tensor(coder.pull(to_numpy(table), self.z_tables)).view(nearest.shape)
-            elements = nearest.add_(symbols)
-            hyper.put(front, elements)
-            z_symbols.view(-1, shape[3])[hyper.order[front]] = elements
-        return z_symbols
+            symbols = coder.pull(table.ravel(), self.z_tables)
+            np.add(nearest, symbols.reshape(nearest.shape), out=elements[front])
+            hyper.put(front, elements[front])
+        z_symbols = np.empty_like(elements)
+        z_symbols[hyper.order] = elements
+        return self._tensor(z_symbols).view(shape)
+
+    def _hyper(self, shape: Sequence[int], position: int) -> HyperPredictor:
+        return HyperPredictor(self.hyper_layers, shape[1], shape[2], shape[3], self.t(position))
 
     @torch.inference_mode()
     def decompress(

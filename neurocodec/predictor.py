@@ -7,17 +7,22 @@ are made when they are asked for, so that a picture of any size needs no memory 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurocodec.fixedpoint import ONE, UNIT, half_of, working_dtype
+from neurocodec.entropy import Symbols
+from neurocodec.fixedpoint import ONE, UNIT, Array, ArrayPointwise, half_of, to_table, working_dtype
 from neurocodec.networks import Networks
-from neurocodec.prior import NEIGHBOURS, TABLES, Halves, fronts, whole_and_phase
+from neurocodec.prior import NEIGHBOURS, PHASES, TABLES, Halves, HyperContext, fronts
 from neurocodec.windows import Area, of, sweep
 
+TOGETHER = 1 << 11  # positions of z that an encoder predicts at a time, or the front that exceeds them
 HEAD_ROWS = 1 << 14  # positions that are predicted at a time: bounds memory
 H_S_HALO, CONTEXT_HALO = 2, 1  # receptive fields in units of 64 pixels, rounded up
 
@@ -30,39 +35,78 @@ def heads_of(networks: Networks) -> Heads:
     return {(step, half): half_of(head, half) for step, head in heads.items() for half in (0, 1)}
 
 
+class HyperLayers:
+    """The context of z on arrays, in exact arithmetic."""
+
+    def __init__(self, context: HyperContext) -> None:
+        self.enter, self.head = ArrayPointwise(context.enter), ArrayPointwise(context.head[0])
+        self.mix = [ArrayPointwise(layer) for layer in context.mix]
+        self.quality = context.quality
+
+    def at(self, t: Tensor) -> Array:
+        """What quality adds, (W,)."""
+        added: Array = self.quality(t).flatten().cpu().numpy()
+        return added
+
+    def __call__(self, near: Array, quality: Array) -> tuple[Array, Array]:
+        """As ``HyperContext.predict``, of positions (P, 4 * (Z + 1))."""
+        x = self.enter(near)
+        x += quality
+        h = x
+        for layer in self.mix:
+            h = layer(h)
+        x += h
+        return to_table(self.head(x))
+
+
 class HyperPredictor:
     """Symbols that are nearest to the means of hyper-latents, and their tables, given those that came before.
 
-    Elements (P, Z) are those of positions in coding order, of which `parts` are the fronts.
+    Elements (P, Z) are those of positions in coding order, of which `parts` are the fronts. On the CPU, whatever the
+    codec's device is: fronts are many and small.
     """
 
-    def __init__(self, networks: Networks, height: int, width: int, t: Tensor) -> None:
-        self.context, self.quality = networks.hyper_context, networks.hyper_context.quality(t)
-        in_fronts, dtype = fronts(height, width), working_dtype(t.device)
-        self.sizes = [len(front) for front in in_fronts]
-        self.parts = [slice(end - size, end) for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
-        self.order = torch.cat(in_fronts).to(t.device)  # of positions in raster order
+    def __init__(self, layers: HyperLayers, height: int, width: int, latents: int, t: Tensor) -> None:
+        self.layers, self.quality = layers, layers.at(t)
+        self.order, self.parts = fronts_of(height, width)
         # Nothing above, on the left and on the right of it; in the last channel, a one where there is something.
-        seen = torch.zeros((height + 1, width + 2, networks.config.hyper_latents + 1), dtype=dtype, device=t.device)
+        seen = np.zeros((height + 1, width + 2, latents + 1), np.float32)
         seen[1:, 1:-1, -1] = UNIT
-        self.seen = seen.view(-1, seen.shape[-1])
-        row = torch.div(self.order, width, rounding_mode="floor")
-        self.places = (row + 1) * (width + 2) + self.order - row * width + 1
-        steps = [row * (width + 2) + column for row, column in NEIGHBOURS]
-        self.near = self.places[:, None] + torch.tensor(steps, device=t.device)
+        self.seen = seen.reshape(-1, latents + 1)
+        row, column = self.order // width, self.order % width
+        self.places = (row + 1) * (width + 2) + column + 1
+        self.near = self.places[:, None] + np.array([row * (width + 2) + column for row, column in NEIGHBOURS])
 
-    def put(self, part: slice, z: Tensor) -> None:
-        """The hyper-latents (P, Z) int32 of a part."""
-        self.seen[self.places[part], :-1] = z.to(self.seen.dtype) * UNIT
+    def runs(self) -> Iterator[list[slice]]:
+        """The fronts, a few thousand positions together."""
+        run: list[slice] = []
+        for front in self.parts:
+            run.append(front)
+            if front.stop - run[0].start >= TOGETHER:
+                yield run
+                run = []
+        if run:
+            yield run
 
-    def predict(self, part: slice) -> tuple[Tensor, Tensor]:
-        """The nearest symbol, int32, and table number, int16, of each element (P, Z) of a part whose neighbours have
-        been put."""
-        near = self.seen[self.near[part]].flatten(1)
-        with torch.autocast(near.device.type, enabled=False):
-            mean, table = self.context.predict(near[None, None], self.quality)
-        whole, phase = whole_and_phase(mean[0, 0] / ONE)
-        return whole.int(), phase.floor_().mul_(TABLES).add_(table[0, 0]).to(torch.int16)
+    def put(self, part: slice, z: Symbols) -> None:
+        """The hyper-latents (P, Z) of a part."""
+        self.seen[self.places[part], :-1] = z * np.float32(UNIT)
+
+    def predict(self, part: slice) -> tuple[Symbols, NDArray[np.int16]]:
+        """The nearest symbol and table number of each element (P, Z) of a part whose neighbours have been put."""
+        near = self.seen[self.near[part]]
+        mean, table = self.layers(near.reshape(len(near), -1), self.quality)
+        nearest = np.floor((mean + ONE / 2) / ONE)
+        phase = np.floor((mean - nearest * ONE + ONE / 2) * (PHASES / ONE))
+        return nearest.astype(np.int32), (phase * TABLES + table).astype(np.int16)
+
+
+@lru_cache(maxsize=16)
+def fronts_of(height: int, width: int) -> tuple[NDArray[np.int64], list[slice]]:
+    """The positions of z in coding order, numbered in raster order, and where in it each front is."""
+    in_fronts = fronts(height, width)
+    ends = list(accumulate(len(front) for front in in_fronts))
+    return np.concatenate([f.numpy() for f in in_fronts]), [slice(*pair) for pair in pairwise([0, *ends])]
 
 
 class Predictor:

@@ -109,7 +109,8 @@ def fronts(height: int, width: int) -> list[Tensor]:
     """
     number = 2 * torch.arange(height)[:, None] + torch.arange(width)[None, :]
     order = torch.sort(number.flatten(), stable=True)
-    return list(torch.split(order.indices, torch.bincount(order.values).tolist()))
+    counts = torch.bincount(order.values)
+    return list(torch.split(order.indices, counts[counts > 0].tolist()))
 
 
 class HyperSynthesis(nn.Module):
