@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec import api, container, fields, metrics, model, precision, weights
+from neurocodec import api, container, fields, metrics, model, precision, predictor, weights
 from neurocodec.entropy import Decoder, Tables
 from neurocodec.errors import FormatError, WeightsError
 from neurocodec.fixedpoint import ONE, UNIT, make_exact
@@ -104,6 +104,18 @@ def test_hyper_latents_are_predicted_from_those_before_them(tiny: weights.Loaded
     whole, phase = whole_and_phase(mean / ONE)
     np.testing.assert_array_equal(whole.view(-1, shape[3])[hyper.order], nearest)
     np.testing.assert_array_equal((phase.floor() * TABLES + number).view(-1, shape[3])[hyper.order], table)
+
+
+@pytest.mark.parametrize("reach", [2, 500])
+def test_how_many_fronts_an_encoder_takes_at_a_time_changes_nothing(
+    tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch, reach: int
+) -> None:
+    """With and without escapes, whose values come behind their front."""
+    z = torch.randn(1, 9, 11, tiny.codec.config.hyper_latents, generator=torch.Generator().manual_seed(1)) * reach
+    y = torch.zeros(1, 36, 44, tiny.codec.config.latents)
+    at_once, _ = tiny.codec.encode_latents(y, z, 4321)
+    monkeypatch.setattr(predictor, "TOGETHER", 7)
+    assert tiny.codec.encode_latents(y, z, 4321)[0] == at_once
 
 
 def test_a_mean_is_a_symbol_and_a_phase() -> None:
