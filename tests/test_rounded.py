@@ -135,7 +135,7 @@ def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path:
     assert sum(float(row[2]) for row in rows) < 0.98 * sum(row["bpp"] for row in before)
     after, start = read_checkpoint(tmp_path)["model"], thaw(TINY).state_dict()
     for name, value in start.items():
-        learns = name.startswith(("networks.hyper_context.", "networks.h_s.", "networks.context."))
+        learns = name.startswith(tuple(f"networks.{part}." for part in ("h_a", *catalogue.EXACT_PARTS)))
         if name.endswith("weight") or not learns:
             assert torch.equal(value, after[name]) != learns, name
 

@@ -52,7 +52,7 @@ from neurocodec.options import Number, WholeNumber, force_option
 @click.option(
     "--prior-only",
     is_flag=True,
-    help="With --rounded: only h_s and the context learn, from the rate alone, what the encoder sends already.",
+    help="With --rounded: only the prior and h_a learn, from the rate of the y that the encoder sends already.",
 )
 @click.option(
     "--keep-synthesis",

@@ -47,8 +47,8 @@ class SampledRounding(Rounding):
 
 class RoundedModel(nn.Module):
     """The networks of a model in training, with the rates that files will have by a codec's tables: what
-    ``TrainingModel`` is. In eval mode symbols are the nearest ones. Where only the prior learns, nothing is decoded in
-    training, and the picture itself comes back."""
+    ``TrainingModel`` is. In eval mode symbols are the nearest ones. Where only the prior and h_a learn, nothing is
+    decoded in training, and the picture itself comes back."""
 
     done: Tensor  # the share of the run that is behind it
 

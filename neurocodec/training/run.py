@@ -42,7 +42,7 @@ class Settings:
     minutes: float | None = None  # a run's length in time, instead of steps
     compile: bool = True  # on a GPU
     rounded: bool = False  # from rounded latents, by the tables of a weights file
-    prior_only: bool = False  # the prior alone learns, from the rate alone
+    prior_only: bool = False  # the prior and h_a alone learn, from the rate alone
     keep_synthesis: bool = False  # g_s does not learn
 
     @property
@@ -65,10 +65,8 @@ class Run:
             for part in ENCODER_PARTS:
                 self.model.networks.get_submodule(part).requires_grad_(True)
         elif settings.rounded:
-            if settings.prior_only or settings.keep_synthesis:
-                self.model.networks.g_s.requires_grad_(False)
-            for part in ENCODER_PARTS if settings.prior_only else ():
-                self.model.networks.get_submodule(part).requires_grad_(False)
+            self.model.networks.g_s.requires_grad_(not (settings.prior_only or settings.keep_synthesis))
+            self.model.networks.g_a.requires_grad_(not settings.prior_only)
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
