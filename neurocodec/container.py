@@ -91,7 +91,10 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
     if magic != MAGIC:
         raise FormatError("not a neurocodec file: it does not start with the right four bytes.")
     if version != VERSION:
-        raise FormatError(f"format version {version} is not known to this release, which reads version {VERSION}.")
+        which = "the checkout" if version < VERSION else "the release"
+        raise FormatError(
+            f"its format version is {version}, and this release reads version {VERSION}: use {which} that wrote it."
+        )
     if damage := _damage(data):
         raise FormatError(f"{damage} Fetch or copy it again.")
     body = data[: -_CRC.size]
@@ -122,7 +125,8 @@ def _damage(data: bytes) -> str:
     if wanted is not None and len(data) < wanted:
         return f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}."
     if wanted is not None and _is_sealed(data[:wanted]):
-        return f"the file is {len(data) - wanted} bytes too long: what follows its first {wanted} is none of it."
+        more = len(data) - wanted
+        return f"the file is {more} byte{'s' * (more > 1)} too long: what follows its first {wanted} is none of it."
     return "the file is damaged: its checksum does not match."
 
 

@@ -68,7 +68,7 @@ def test_what_is_cut_off_is_told_from_other_damage() -> None:
             with pytest.raises(FormatError, match=f"cut off, or is damaged: {length} bytes, .* of {len(data)}"):
                 unpack(data[:length])
         for more in (1, 300):
-            with pytest.raises(FormatError, match=f"is {more} bytes too long: what follows its first {len(data)}"):
+            with pytest.raises(FormatError, match=f"is {more} bytes? too long: what follows its first {len(data)}"):
                 unpack(data + bytes(more))
         for other in (data[:-6] + b"?" + data[-5:], data[:20] + b"\xff" * 12 + data[32:]):
             with pytest.raises(FormatError, match="checksum"):
@@ -101,7 +101,7 @@ def test_random_damage_behind_a_repaired_checksum_is_refused_or_a_container() ->
     ("at", "value", "message"),
     [
         (0, b"\x89", "not a neurocodec file"),
-        (4, b"\x01", "version 1"),
+        (4, b"\x01", "format version is 1"),
         (5, b"\x00", "model id 0"),
         (6, b"\x20", "flags"),
         (7, struct.pack("<H", 99), "quality 0.99"),

@@ -208,7 +208,7 @@ def test_verify_folders(tmp_path: Path, golden: Path) -> None:
     assert "-r takes it, too" in result.stderr
     result = run(main, ["verify", "-r", folder])
     assert result.exit_code == 1
-    assert f"{single}: the file is 1 bytes too long" in result.stderr
+    assert f"{single}: the file is 1 byte too long" in result.stderr
     assert "1 of 2 files is not whole" in result.stderr
     none = str(tmp_path / "none")
     assert f"Error: {none}: there is no .nc file" in run(main, ["verify", none]).stderr
