@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ class HyperPredictor:
 
     def __init__(self, layers: HyperLayers, height: int, width: int, latents: int, t: Tensor) -> None:
         self.layers, self.quality = layers, layers.at(t)
-        self.order, self.parts = fronts_of(height, width)
+        self.order, self.parts = fronts(height, width)  # positions in raster order; of each front
         # Nothing above, on the left and on the right of it; in the last channel, a one where there is something.
         seen = np.zeros((height + 1, width + 2, latents + 1), np.float32)
         seen[1:, 1:-1, -1] = UNIT
@@ -99,14 +98,6 @@ class HyperPredictor:
         nearest = np.floor((mean + ONE / 2) / ONE)
         phase = np.floor((mean - nearest * ONE + ONE / 2) * (PHASES / ONE))
         return nearest.astype(np.int32), (phase * TABLES + table).astype(np.int16)
-
-
-@lru_cache(maxsize=16)
-def fronts_of(height: int, width: int) -> tuple[NDArray[np.int64], list[slice]]:
-    """The positions of z in coding order, numbered in raster order, and where in it each front is."""
-    in_fronts = fronts(height, width)
-    ends = list(accumulate(len(front) for front in in_fronts))
-    return np.concatenate([f.numpy() for f in in_fronts]), [slice(*pair) for pair in pairwise([0, *ends])]
 
 
 class Predictor:

@@ -9,9 +9,13 @@ and reshape between its leaves.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurocodec.layers import Block, Pointwise, depth_to_space
@@ -102,15 +106,16 @@ def whole_and_phase(mean: Tensor) -> tuple[Tensor, Tensor]:
     return whole, (mean - whole + 0.5) * PHASES
 
 
-def fronts(height: int, width: int) -> list[Tensor]:
-    """The positions of z, numbered in raster order, in coding order: front by front, each from the right to the left.
+@lru_cache(maxsize=16)
+def fronts(height: int, width: int) -> tuple[NDArray[np.int64], list[slice]]:
+    """The positions of z in coding order, numbered in raster order, and where in it each front is.
 
     Position (row, column) is of front 2 * row + column: what it is predicted from lies in fronts before its own.
     """
-    number = 2 * torch.arange(height)[:, None] + torch.arange(width)[None, :]
-    order = torch.sort(number.flatten(), stable=True)
-    counts = torch.bincount(order.values)
-    return list(torch.split(order.indices, counts[counts > 0].tolist()))
+    number = (2 * np.arange(height)[:, None] + np.arange(width)).ravel()
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1)).tolist()
+    return order, [slice(*pair) for pair in pairwise([*starts, len(order)])]
 
 
 class HyperSynthesis(nn.Module):

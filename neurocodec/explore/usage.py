@@ -51,7 +51,7 @@ class _Ledger:
         self.codec, self.shape, self.coder = codec, z.shape, Encoder()
         self.y = torch.zeros(1, 4 * height, 4 * width, 1, dtype=torch.float64)
         self.z = torch.zeros(height, width, dtype=torch.float64)
-        self.z_order = torch.cat(fronts(height, width))  # the positions that are still to come
+        self.z_order = fronts(height, width)[0]  # the positions that are still to come
         self.channels = torch.zeros(codec.config.latents, dtype=torch.float64)
         self.order = codec.blocks((height, width))
 
@@ -60,8 +60,8 @@ class _Ledger:
         bits = torch.from_numpy(costs_of(symbols, table, tables))
         if tables is self.codec.z_tables:
             each = bits.view(-1, self.shape[3]).sum(1)
-            here, self.z_order = self.z_order[: len(each)], self.z_order[len(each) :]
-            self.z.view(-1)[here] = each
+            places, self.z_order = self.z_order[: len(each)], self.z_order[len(each) :]
+            self.z.view(-1)[places] = each
             return
         step, block, _ = next(self.order)
         here = window(self.y, 4, block)
