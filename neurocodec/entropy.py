@@ -175,7 +175,7 @@ def readable() -> Iterator[None]:
     try:
         yield
     except (AssertionError, ValueError) as error:  # what constriction raises
-        raise FormatError(f"the latents do not decode: {error}") from error
+        raise FormatError("the latents do not decode: no encoder wrote them with these weights.") from error
 
 
 def _groups(table: TableNumbers, tables: Tables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -132,6 +132,17 @@ def test_what_nobody_asked_for_is_said(here: Path) -> None:
     assert "is left out" not in run("decompress", "flat", "back-2", *MODEL).stderr
 
 
+def test_files_that_are_passed_over_are_named(here: Path) -> None:
+    """Who removes a folder once it is packed is told what was not."""
+    for name in ("a.txt", ".hidden.png", "raw", "z.cr2", ".neurocodec-x.part"):
+        (here / "photos" / name).write_bytes(b"")
+    told = "photos: 4 files left out (hidden, or by the ending no picture): .hidden.png, a.txt, raw, ...\n"
+    result = run("compress", "photos", "flat", *MODEL)
+    assert (result.exit_code, told in result.stderr) == (0, True)
+    assert "left out" not in run("compress", "--quiet", "photos", "silent", *MODEL).stderr
+    assert "left out" not in run("verify", "flat", *MODEL).stderr
+
+
 def test_what_a_target_came_to_is_told_once(here: Path) -> None:
     result = run("compress", "--target-size", "600", "in.png", "x.nc", *MODEL)
     size = (here / "x.nc").stat().st_size

@@ -22,12 +22,14 @@ from typing import Any
 
 import click
 
+from neurocodec import beside
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
 from neurocodec.files import STANDARD, check_folder, counted, input_name, kind_of_file, mirrored, output_name
 from neurocodec.options import WholeNumber
 
 NO_FOLDERS = (".nc", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # suffixes that no folder is likely to have
+NAMED = 3  # of the files of a folder that are left out, so many are named
 
 
 @dataclass(frozen=True)
@@ -137,20 +139,27 @@ def size_of(path: Path) -> int:
 
 
 def find_inside(folder: Path, extensions: set[str], recursive: bool, quiet: bool) -> list[Path]:
-    """The files of a folder with one of the extensions, relative to it. Says so where there are more of them deeper
-    in it, and nobody asked for them.
+    """The files of a folder with one of the extensions, relative to it. Says so where others are left out, and where
+    there are more of them deeper in it, and nobody asked for them.
 
     Raises NeurocodecError if there are none.
     """
-    found = sorted(p for p in listing(folder, recursive) if p.suffix.lower() in extensions)
-    # Links that lead nowhere, too: that they cannot be read is to be told.
-    wanted = (p for p in found if (p.is_file() or not p.exists()) and not p.name.startswith("."))
-    inside = [p.relative_to(folder) for p in wanted]
+    inside: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(listing(folder, recursive)):
+        # Links that lead nowhere, too: that they cannot be read is to be told.
+        wanted = path.suffix.lower() in extensions and (path.is_file() or not path.exists())
+        if not path.name.startswith(beside.PREFIX):  # what another process is writing
+            (inside if wanted and not path.name.startswith(".") else others).append(path.relative_to(folder))
     if not inside:
         deeper = "" if recursive else " (-r looks deeper)"
         raise NeurocodecError(f"{folder}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
     if not recursive and any_deeper(folder, extensions):
         tell(f"{folder}: what is in its folders is left out (-r takes it, too).", quiet)
+    if others:
+        named = ", ".join(str(path) for path in others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+        why = f"hidden, or by the ending no {kind_of_file(extensions)}"
+        tell(f"{folder}: {counted(len(others))} left out ({why}): {named}", quiet)
     return inside
 
 
