@@ -5,11 +5,13 @@
                      h_a                 mean, table                │
                       │                    │                        │
                       z ── round ── z_hat ─┴─ h_s, context ─────────┤
+                             │        │                             │
+                          mean, table └─ hyper_context ─────────────┤
                                                                     │
       x_hat ── g_s ── y_hat = symbols + mean ───────────────────────┘
 
 Tensors are channels-last. t is the position of a quality between the trained anchors; it
-conditions g_a, g_s, h_a, h_s and the prior of z.
+conditions g_a, g_s, h_a, h_s and hyper_context, which predicts z from its neighbours that came before.
 """
 
 from __future__ import annotations
