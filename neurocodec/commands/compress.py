@@ -18,12 +18,12 @@ from neurocodec.commands.batch import (
     Outcome,
     check_folder_name,
     check_meaning,
-    find_jobs,
     report,
     run,
     skipped,
     workers_option,
 )
+from neurocodec.commands.folders import find_jobs
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     check_model,

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from neurocodec.commands.batch import Many, Outcome, check_meaning, find_jobs, report, run, skipped, workers_option
+from neurocodec.commands.batch import Many, Outcome, check_meaning, report, run, skipped, workers_option
+from neurocodec.commands.folders import find_jobs
 from neurocodec.commands.shared import (
     BAR_PIXELS,
     check_model,

@@ -149,7 +149,7 @@ def is_folder(source: str) -> bool:
 
 def named(sources: Sequence[str], recursive: bool, quiet: bool) -> Iterator[tuple[str, NeurocodecError | None]]:
     """Files, and the .nc files of folders; a folder itself with its error, if it cannot be read or has none."""
-    from neurocodec.commands.batch import find_inside
+    from neurocodec.commands.folders import find_inside
 
     for source in sources:
         if not is_folder(source):
