@@ -97,12 +97,13 @@ class Rounding:
 
 class SoftRounding(Rounding):
     """A step between whole numbers with a slope of `sharpness` in the middle, where it is moved at random by `jitter`
-    (a standard deviation, in steps): one sample of the noise for all that is asked of it."""
+    (a standard deviation, in steps): one sample of the noise for all that is asked of it. `straight` is the share of
+    the gradient that is the identity's, and leads away from whole numbers, too, where the step is flat."""
 
     soft = True
 
-    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator) -> None:
-        self.sharpness, self.jitter, self.generator = sharpness, jitter, generator
+    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator, straight: float = 0.0) -> None:
+        self.sharpness, self.jitter, self.generator, self.straight = sharpness, jitter, generator, straight
         self.noise: dict[str, Tensor] = {}
 
     def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +113,9 @@ class SoftRounding(Rounding):
         share = (v - low).clamp(1e-4, 1 - 1e-4)
         # The odds' slope is 4 in the middle: there jitter is in steps, and towards whole numbers it fades.
         soft = low + torch.sigmoid(self.sharpness * (share.logit() + 4 * self.jitter * self.noise[name]))
+        if self.straight:
+            detour = v - soft
+            soft = soft + self.straight * (detour - detour.detach())
         return soft, soft
 
 
