@@ -57,7 +57,7 @@ def compress(
     image file (its bytes, path or open file). quality: 1 to 100, in hundredths. model: the name of a shipped
     model, or the path of a .safetensors file.
     device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
-    takes 20 (effort 1) to 3,000 times as long and saves bytes. progress is called with the share done, 0 to 1.
+    takes 10 (effort 1) to 3,000 times as long and saves bytes. progress is called with the share done, 0 to 1.
     alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency. verify: decode the
     bytes and compare the latents. Raises ValueError, ImageError, WeightsError, VerificationError.
     """
