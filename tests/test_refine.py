@@ -128,19 +128,31 @@ def test_it_helps_and_is_repeatable(tiny: weights.LoadedModel, objective: Object
 def test_windows(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refine, "WINDOW", 2)
     monkeypatch.setattr(refine, "HALO", 1)
-    x = pixels(300, 270)  # 5 x 5 units: 3 x 3 windows, the last ones of 1
+    x = pixels(300, 270)  # 5 x 5 units: 3 x 3 windows, the first ones of 1
     refiner = Refiner(tiny.codec, MSE)
     before, after = plain(tiny.codec, x), refiner.refine(x, POSITION, 10)
     assert refiner.value(after, x, POSITION) < refiner.value(before, x, POSITION)
     moved = (after.y != before.y).any(-1)[0]
-    assert all(bool(p.any()) for row in torch.split(moved, 8) for p in torch.split(row, 8, dim=1))
+    assert all(bool(p.any()) for row in torch.split(moved, [4, 8, 8]) for p in torch.split(row, [4, 8, 8], dim=1))
 
 
-def test_a_sliver_at_the_edge_is_wide_enough_for_ms_ssim(
-    tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("side", [1, 15, 16, 17, 33, 400])
+def test_windows_hold_everything_once_and_are_about_as_large(side: int) -> None:
+    windows = list(refine._windows(side, 3))
+    held = [row for (rows, _), _ in windows for row in range(*rows)]
+    assert held == list(range(side))
+    sizes = [rows[1] - rows[0] for (rows, _), _ in windows]
+    assert max(sizes) <= refine.WINDOW
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == -(-side // refine.WINDOW)
+    for (rows, columns), (outer_rows, outer_columns) in windows:
+        assert outer_rows == (max(rows[0] - refine.HALO, 0), min(rows[1] + refine.HALO, side))
+        assert columns == outer_columns == (0, 3)
+
+
+def test_the_last_window_is_wide_enough_for_ms_ssim(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refine, "WINDOW", 4)
-    x = pixels(200, 8 * 64 + 1)  # the last window holds one column of pixels
+    x = pixels(200, 8 * 64 + 1)  # 9 units, the last of one column of pixels: windows of 3
     refiner = Refiner(tiny.codec, MIX)
     after = refiner.refine(x, POSITION, 2)
     assert refiner.value(after, x, POSITION) <= refiner.value(plain(tiny.codec, x), x, POSITION)
