@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,18 @@ def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) 
     assert sorted(timed) == [("jpeg", "coffee.png"), ("jpeg", "wide.png"), ("webp", "coffee.png")]
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [(c["codec"], len(c["points"])) for c in content["codecs"]] == [("jpeg", 1), ("webp", 0)]
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    work = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    parent = "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context; "
+    parent += "from benchmarks.measure import start_worker; "
+    parent += f"ProcessPoolExecutor(1, get_context('spawn'), start_worker).submit(exec, {work!r}).result()"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().isdigit()
+        process.kill()
+        process.communicate(timeout=30)  # the worker holds the pipe, too, and would sleep on
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
