@@ -148,8 +148,7 @@ class Window:
                 optimizer.param_groups[0]["lr"] = lr
                 optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(self.loss(self.placed(moving), schedule.rounding(step, generator)))
-            if not schedule.many:  # Adam's steps are bounded as they are
-                nn.utils.clip_grad_value_([moving.y], FARTHEST / rate)
+            schedule.bound(moving.y, rate)
             y_optimizer.step()
             z_optimizer.step()
             report((step + 1) / steps)
@@ -214,6 +213,11 @@ class Schedule:
             return adam, adam
         softness = self.ends[0] / self.sharpness(step)
         return RATE * (LAST_RATE + (1 - LAST_RATE) * cooled) * softness**self.caution, adam
+
+    def bound(self, y: Tensor, rate: float) -> None:
+        """Clip y's gradient, so that descent goes no farther than it may; Adam's steps are bounded as they are."""
+        if not self.many:
+            nn.utils.clip_grad_value_([y], FARTHEST / rate)
 
     def sharpness(self, step: int) -> float:
         """The slope of relaxed rounding halfway between whole numbers."""
