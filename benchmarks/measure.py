@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -17,6 +15,7 @@ from benchmarks import codecs, pictures
 from benchmarks.codecs.base import Codec
 from benchmarks.pictures import Source
 from neurocodec import metrics
+from neurocodec.commands.workers import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,7 @@ def run(task: Task) -> Result:
 def start_worker() -> None:
     """One thread a worker: the pictures are what is done in parallel."""
     torch.set_num_threads(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """A parent that is killed cannot stop its workers, and a picture in hand may take many minutes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()  # a picture in hand may take many minutes
 
 
 def run_all(tasks: Sequence[Task], jobs: int, report: Callable[[str], None]) -> Iterator[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from neurocodec.cli import main
+from neurocodec.commands.workers import side_by_side
+from neurocodec.errors import NeurocodecError
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -149,6 +152,57 @@ def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_i
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
     made = files(out)
     assert done.returncode == 130, done.stderr
-    assert "Stopping: the pictures in work are finished first." in done.stderr
+    assert "Stopping: the pictures in work are finished first. Once more, and they are given up." in done.stderr
     assert f"{len(made)} of 12 files" in done.stderr
     assert 1 <= len(made) < 12
+
+
+SLOW = """
+import sys, time
+from neurocodec.commands.workers import side_by_side
+if __name__ == "__main__":
+    try:
+        for job, _ in side_by_side(time.sleep, [0.1, 90, 0.2, 90, 90], 2):
+            print(job, flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143), ((signal.SIGKILL,), -signal.SIGKILL)],
+    ids=["Ctrl-C twice", "SIGTERM", "SIGKILL"],
+)
+def test_workers_end_when_they_are_told_to(tmp_path: Path, numbers: tuple[int, ...], code: int) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "slow.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        signal.signal(signal.SIGINT, before)
+        assert process.stdout is not None
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        for number in numbers:
+            if number == signal.SIGINT:  # a terminal tells the workers, too
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            time.sleep(1)
+        # The workers hold this pipe, too: without an end of theirs it would stay open for a minute and a half.
+        rest, _ = process.communicate(timeout=30)
+    assert lines == ["0.1\n", "0.2\n"]
+    assert process.returncode == code
+    assert rest.startswith("Stopping: ") == (number == signal.SIGINT)
+    assert "Traceback" not in rest
+
+
+def test_a_worker_that_dies_is_said_and_takes_the_others_with_it() -> None:
+    started = time.monotonic()
+    with pytest.raises(NeurocodecError, match="a worker died"):
+        list(side_by_side(eval, ["__import__('time').sleep(90)", "__import__('os')._exit(9)"], 2))
+    assert time.monotonic() - started < 45

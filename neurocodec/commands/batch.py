@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from neurocodec.commands.folders import Job
 from neurocodec.commands.shared import print_json, tell
+from neurocodec.commands.workers import side_by_side
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
 from neurocodec.files import STANDARD, check_folder, counted, input_name, output_name
 from neurocodec.options import WholeNumber
@@ -126,13 +123,18 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     for folder in folders:
         check_folder(str(folder), make=True)
     count = max(1, min(how.workers or os.cpu_count() or 1, len(todo)))
-    told, stopped = alone(todo, work) if count == 1 else pooled(todo, work, count), False
+    # The largest first, so that the last worker is not left with it.
+    order = sorted(todo, key=lambda job: -job.bytes_in)
+    told = alone(todo, work) if count == 1 else side_by_side(partial(attempt, work), order, count)
+    stopped = False
     try:
         tell_each(told, todo, summary, quiet, as_json)
     except KeyboardInterrupt:
         stopped = True
-        tell_each(after_interrupt(told), todo, summary, quiet, as_json)
+        with suppress(KeyboardInterrupt):  # once more
+            tell_each(after_interrupt(told), todo, summary, quiet, as_json)
     finally:
+        told.close()
         for folder in reversed(made):
             with suppress(OSError):  # what is empty goes again
                 folder.rmdir()
@@ -201,46 +203,6 @@ def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
         return error
     except MemoryError:
         return NeurocodecError("not enough memory for this picture; fewer --workers need less.")
-
-
-def pooled(jobs: list[Job], work: Work, count: int) -> Generator[tuple[Job, Outcome | NeurocodecError]]:
-    """The jobs by several processes, in the order in which they end."""
-    threads = max(1, (os.cpu_count() or 1) // count)
-    # Spawned, not forked: torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(count, get_context("spawn"), start_worker, (threads,))
-    try:
-        # The largest first, so that the last worker is not left with it.
-        order = sorted(jobs, key=lambda job: -job.bytes_in)
-        futures = {pool.submit(attempt, work, job): job for job in order}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    except BrokenProcessPool:
-        raise NeurocodecError(
-            "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
-        ) from None
-    except KeyboardInterrupt:
-        tell("Stopping: the pictures in work are finished first.", False)
-        pool.shutdown(wait=True, cancel_futures=True)
-        for future, job in futures.items():
-            if not future.cancelled():
-                yield job, future.result()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def start_worker(threads: int) -> None:
-    """What each process does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and lets pictures in work be finished
-    signal.signal(signal.SIGTERM, leave)
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def leave(number: int, frame: FrameType | None) -> None:
-    """Unwind, so that files half written are removed."""
-    sys.exit(128 + number)
 
 
 @contextmanager

@@ -1,0 +1,130 @@
+"""Processes that do jobs side by side, and end: with the jobs, when they are stopped, or with their parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, TypeVar
+
+from neurocodec.commands.shared import tell
+from neurocodec.errors import NeurocodecError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+PATIENCE = 5.0  # seconds that a worker has to put away what it holds
+
+
+def side_by_side(
+    work: Callable[[Job], Result], jobs: Iterable[Job], count: int
+) -> Generator[tuple[Job, Result], None, None]:
+    """What work makes of each job, in the order in which they end, by so many processes; all must be picklable.
+
+    A first KeyboardInterrupt lets jobs in work come to their ends, and is raised behind them; a second one, a
+    SIGTERM, or closing the generator ends the processes at once. Raises NeurocodecError if a process dies.
+    """
+    queue, running, over = iter(jobs), dict[Future[Result], Job](), False
+    before = set(multiprocessing.active_children())
+    # Spawned, not forked: torch's threads do not survive a fork.
+    pool = ProcessPoolExecutor(
+        count, multiprocessing.get_context("spawn"), start_worker, (max(1, (os.cpu_count() or 1) // count),)
+    )
+    with handled(signal.SIGTERM, leave):
+        try:
+            try:
+                while True:
+                    # No more than they can work at, for what a pool has taken in cannot be cancelled. And the first one
+                    # starts the processes, which inherit this: the parent decides what an interrupt means.
+                    with handled(signal.SIGINT, signal.SIG_IGN):
+                        running |= {pool.submit(obey, work, job): job for job in islice(queue, count - len(running))}
+                    if not running:
+                        break
+                    yield from ended(running)
+            except KeyboardInterrupt:
+                tell("Stopping: the pictures in work are finished first. Once more, and they are given up.", False)
+                while running:
+                    yield from ended(running)
+                over = True
+                raise
+            over = True
+        except BrokenProcessPool:
+            raise NeurocodecError(
+                "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
+            ) from None
+        finally:
+            if not over:
+                end([p for p in multiprocessing.active_children() if p not in before])
+            pool.shutdown()
+
+
+def ended(running: dict[Future[Result], Job]) -> Iterator[tuple[Job, Result]]:
+    """Wait for some that run, and take them out."""
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        yield running.pop(future), future.result()
+
+
+def end(processes: list[BaseProcess]) -> None:
+    """Have them leave, and make them if they do not."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+
+
+def start_worker(threads: int) -> None:
+    """What each process does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave)
+    end_with_parent()
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def obey(work: Callable[[Job], Result], job: Job) -> Result:
+    """Do the job; and leave when told to, where a pool would say that the job failed, and wait for the next."""
+    try:
+        return work(job)
+    except SystemExit as told:
+        os._exit(told.code if isinstance(told.code, int) else 1)
+
+
+def end_with_parent() -> None:
+    """Have this process end when its parent does: one that is killed tells nobody, and a job may take many minutes."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Unwind, so that files half written are removed."""
+    sys.exit(128 + number)
+
+
+@contextmanager
+def handled(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """A signal is handled so in the meantime; in a thread, which cannot say, as it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
