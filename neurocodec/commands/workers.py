@@ -85,11 +85,11 @@ def end(processes: list[BaseProcess]) -> None:
 def start_worker(threads: int) -> None:
     """What each process does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
     end_with_parent()
     import torch
 
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, leave)  # until here there is nothing to put away
 
 
 def obey(work: Callable[[Job], Result], job: Job) -> Result:
