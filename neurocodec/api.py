@@ -23,10 +23,11 @@ from neurocodec.images import Picture, from_pillow, read
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 from neurocodec.refine import EFFORT_STEPS
 from neurocodec.targets import Target, search
-from neurocodec.windows import Report, silent
+from neurocodec.windows import Report, part_of, silent
 
 DEFAULT_QUALITY = 75.0
 SCALES = (1, 2, 4, 8)
+REFINED_TRIALS = 4  # of files for a target
 
 Pictures = Picture | NDArray[np.uint8] | Image.Image | Source
 
@@ -79,8 +80,8 @@ def compress_to(
 ) -> Fitted:
     """A picture at the best quality that meets a target, or at the nearest there is.
 
-    Arguments and errors are those of :func:`compress`. Qualities are tried at effort 0; a refined file is kept if it
-    meets the target too.
+    Arguments and errors are those of :func:`compress`. Qualities are tried at effort 0, and from the best of them up
+    to :data:`REFINED_TRIALS` at the effort that is asked for.
     """
     encoding = _encoding(picture, model, device, effort, alpha_quality)
     values: dict[int, float] = {}
@@ -90,13 +91,37 @@ def compress_to(
         return values[quality]
 
     hundredths, met = search(measure, target)
-    if effort:
-        data = encoding.encode(hundredths, effort, progress or silent, verify)
-        refined = encoding.value_of(data, target.kind)
-        if target.met_by(refined) or not met:
-            return Fitted(data, hundredths / QUALITY_STEPS, refined, target.met_by(refined))
-    data = encoding.encode(hundredths, 0, progress or silent, verify)
-    return Fitted(data, hundredths / QUALITY_STEPS, values[hundredths], met)
+    refined = _refined(encoding, target, hundredths, values, effort, progress or silent, verify) if effort else None
+    if refined and not met:  # nothing is lost by it
+        return refined
+    plain = encoding.encode(hundredths, 0, silent if refined else progress or silent, verify)
+    if refined and refined.met and (target.how.at_most or len(refined.data) <= len(plain)):
+        return refined
+    return Fitted(plain, hundredths / QUALITY_STEPS, values[hundredths], met)
+
+
+def _refined(
+    encoding: Encoding,
+    target: Target,
+    start: int,
+    plain: dict[int, float],
+    effort: int,
+    progress: Report,
+    verify: bool,
+) -> Fitted:
+    """The best of a few refined files, the first of quality start; plain: values of qualities at effort 0."""
+    files: dict[int, bytes] = {}
+    values: dict[int, float] = {}
+
+    def measure(quality: int) -> float:
+        share = part_of(progress, len(files) / REFINED_TRIALS, (len(files) + 1) / REFINED_TRIALS)
+        files[quality] = encoding.encode(quality, effort, share, verify)
+        values[quality] = encoding.value_of(files[quality], target.kind)
+        return values[quality]
+
+    quality, met = search(measure, target, start, target.slope_at(start, plain), REFINED_TRIALS)
+    progress(1)
+    return Fitted(files[quality], quality / QUALITY_STEPS, values[quality], met)
 
 
 def _encoding(picture: Pictures, model: str, device: str, effort: int, alpha_quality: int) -> Encoding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LOWEST, HIGHEST, START = 100, 10000, 5000  # qualities in hundredths
@@ -60,6 +60,14 @@ class Target:
     def met_by(self, value: float) -> bool:
         return value <= self.value if self.how.at_most else value >= self.value
 
+    def slope_at(self, quality: int, values: Mapping[int, float]) -> float | None:
+        """How much the scale rises with a hundredth of quality there, by the values of the two nearest qualities."""
+        near = sorted(values, key=lambda q: abs(q - quality))[:2]
+        if len(near) < 2:
+            return None
+        rise = (self.how.scale(values[near[1]]) - self.how.scale(values[near[0]])) / (near[1] - near[0])
+        return rise if rise > 0 else None
+
     def __str__(self) -> str:
         name, unit = {"size": ("size", " bytes"), "psnr": ("PSNR", " dB"), "msssim": ("MS-SSIM", "")}.get(
             self.kind, ("rate", " bpp")
@@ -75,24 +83,34 @@ class _End:
     off: float
 
 
-def search(measure: Callable[[int], float], target: Target) -> tuple[int, bool]:
+def search(
+    measure: Callable[[int], float],
+    target: Target,
+    start: int = START,
+    slope: float | None = None,
+    trials: float = math.inf,
+) -> tuple[int, bool]:
     """The best quality in hundredths that meets a target, or the nearest if none does -> it, and whether it does.
 
     Best is the highest for a size and the lowest for a fidelity, within the tolerance of the kind.
-    measure gives the size or fidelity at a quality; it is called once for each.
+    measure gives the size or fidelity at a quality; it is called once for each. start is tried first, and slope is how
+    much the scale rises with a hundredth there, if known. After so many trials, the best or the last of them.
     """
-    how, wanted = target.how, target.how.scale(target.value)
+    how, wanted, first_slope = target.how, target.how.scale(target.value), slope
     ends: dict[bool, _End] = {}  # by whether they lie below the crossing: the nearest one on each side
     widths: list[int] = []  # of what lay between the ends
-    quality, step, last = START, 0.0, None
+    quality, step, last, tried = start, 0.0, None, 0
     while True:
         value = measure(quality)
+        tried += 1
         met, off = target.met_by(value), how.scale(value) - wanted
         low = met == how.at_most
         if met and abs(off) <= how.tolerance:
             return quality, True
         before = ends.get(low)
         ends[low] = _End(quality, off)
+        if tried >= trials:
+            return (ends[how.at_most].quality, True) if how.at_most in ends else (quality, False)
         if low in ends and (not low) in ends:
             widths.append(ends[False].quality - ends[True].quality)
             if widths[-1] <= 1:
@@ -107,7 +125,7 @@ def search(measure: Callable[[int], float], target: Target) -> tuple[int, bool]:
             if quality == (HIGHEST if low else LOWEST):
                 return quality, met
             # One side only: along the slope as far as it is known, and further each time.
-            slope = how.slope
+            slope = first_slope or how.slope
             if before is not None and (off - before.off) / (quality - before.quality) > 0:
                 slope = (off - before.off) / (quality - before.quality)
             step = max(1.2 * abs(off) / slope, 2 * abs(step), 50)

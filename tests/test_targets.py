@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from click.testing import CliRunner
 from hypothesis import example, given
@@ -101,10 +102,66 @@ def with_objective(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("with_objective")
-def test_refined_files_meet_the_target_too() -> None:
-    fitted = api.compress_to(draw("shapes", 100, 130), Target("size", 900), MODEL, effort=1)
+@pytest.mark.parametrize("target", [Target("size", 2500), Target("psnr", 24)], ids=lambda t: t.kind)
+def test_refinement_counts_towards_the_target(target: Target) -> None:
+    pixels, done = draw("shapes", 200, 260), list[float]()
+    plain = api.compress_to(pixels, target, MODEL)
+    fitted = api.compress_to(pixels, target, MODEL, effort=3, progress=done.append, verify=True)
     assert fitted.met
-    assert len(fitted.data) <= 900
+    assert done == sorted(done)
+    assert done[-1] == 1
+    psnr = [metrics.psnr(api.decompress(f.data, MODEL).pixels, pixels) for f in (plain, fitted)]
+    if target.kind == "size":
+        assert len(fitted.data) <= 2500
+        assert psnr[1] > psnr[0]
+    else:
+        assert psnr[1] >= 24
+        assert len(fitted.data) < len(plain.data)
+    # It is the file of that quality and effort.
+    assert fitted.data == api.compress(pixels, fitted.quality, MODEL, effort=3)
+
+
+def test_refinement_that_meets_what_nothing_else_does() -> None:
+    with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
+        pixels = np.array(image)[60:188, 100:228].copy()
+    highest = metrics.psnr(api.decompress(api.compress(pixels, 100, "psnr")).pixels, pixels)
+    target = Target("psnr", highest + 0.1)
+    assert not api.compress_to(pixels, target, "psnr").met
+    assert api.compress_to(pixels, target, "psnr", effort=3).met
+    beyond = api.compress_to(pixels, Target("psnr", highest + 9), "psnr", effort=1)
+    assert (beyond.met, beyond.quality) == (False, 100)
+    assert beyond.value > highest
+
+
+@pytest.mark.usefixtures("with_objective")
+def test_refinement_that_does_no_better_is_left() -> None:
+    flat, target = np.full((64, 64, 3), 200, np.uint8), Target("psnr", 20)
+    smallest = api.compress_to(flat, target, MODEL)
+    assert len(api.compress_to(flat, target, MODEL, effort=1).data) <= len(smallest.data)
+
+
+@pytest.mark.parametrize("kind", ["size", "psnr"])
+@pytest.mark.parametrize("trials", [1, 2, 3, 4])
+def test_search_stops_where_it_is_told_to(kind: str, trials: int) -> None:
+    tried: list[int] = []
+
+    def curve(quality: int) -> float:
+        tried.append(quality)
+        return 1000 * 2 ** (quality / 2000) if kind == "size" else 20 + quality / 500
+
+    target = Target(kind, 8000 if kind == "size" else 32)  # quality 6000
+    slope = target.slope_at(6100, {5000: curve(5000), 6200: curve(6200), 9000: curve(9000)})
+    assert slope == pytest.approx(1 / 2000 if kind == "size" else 1 / 500)
+    assert target.slope_at(6100, {5000: 1.0}) is None
+    tried.clear()
+    found, met = search(curve, target, 6100, slope, trials)
+    assert tried[0] == 6100
+    assert len(tried) <= trials
+    assert found in tried
+    assert met == target.met_by(curve(found))
+    assert met == any(target.met_by(curve(q)) for q in list(tried))
+    if trials == 4:
+        assert abs(found - 6000) <= 10
 
 
 def test_grey_and_alpha_count() -> None:
