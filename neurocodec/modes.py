@@ -108,8 +108,8 @@ def _to_rgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes, str]:
     name = {"LAB": "Lab"}.get(image.mode, image.mode)
     if image.mode == "LAB" or (image.mode == "CMYK" and icc):
         try:
-            how = "through its profile" if image.mode == "CMYK" else "from Lab"
-            return metadata.to_srgb(image, icc), b"", f"its {name} colours are converted to sRGB {how}."
+            how = " through its profile" if image.mode == "CMYK" else ""
+            return metadata.to_srgb(image, icc), b"", f"its {name} colours are converted to sRGB{how}."
         except Exception as error:  # little-cms: a damaged profile, or one for other pixels
             if image.mode == "LAB":
                 raise ImageError(f"its Lab colours cannot be converted: {error}") from error

@@ -112,5 +112,5 @@ def test_what_is_not_there() -> None:
 def test_without_ray_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neurocodec.commands.bulk.find_spec", lambda name: None)
     result = run("bulk", "compress", tmp_path, tmp_path / "out")
-    assert (result.exit_code, "pip install 'neurocodec[ray]'" in result.stderr) == (1, True)
+    assert (result.exit_code, "pip install '.[ray]'" in result.stderr) == (1, True)
     assert not (tmp_path / "out").exists()

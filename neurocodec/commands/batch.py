@@ -148,7 +148,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         raise KeyboardInterrupt
     if summary.failed:
         there = summary.done or any(Path(job.target).exists() for job in todo)
-        further = "; --skip-existing passes over what is done." if there else "."
+        further = "; --skip-existing passes over what is done." if there and not how.skip_existing else "."
         raise NeurocodecError(f"{len(summary.failed)} of {counted(len(jobs))} failed{further}")
 
 

@@ -50,7 +50,9 @@ def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def bulk() -> None:
-    """Compress or decompress trees of files on many cores or machines, with Ray (pip install "neurocodec[ray]").
+    """Compress or decompress trees of files on many cores or machines, with Ray.
+
+    Ray is installed by: pip install ".[ray]" in the folder of neurocodec's source.
 
     SOURCE and TARGET are folders or any URL of fsspec (s3://, gs://, hdfs://, ...). Files that are there already
     are passed over, so that a job that was stopped goes on where it was.
@@ -62,10 +64,10 @@ def bulk() -> None:
 
 
 @bulk.command("compress")
-@click.option("-q", "--quality", type=Number(1, 100), default=75.0, show_default=True)
+@click.option("-q", "--quality", type=Number(1, 100), default=75.0, show_default=True, help="As of compress.")
 @model_option
-@click.option("--effort", type=WholeNumber(0, 9), default=0, show_default=True)
-@click.option("--alpha-quality", type=WholeNumber(0, 100), default=100, show_default=True)
+@click.option("--effort", type=WholeNumber(0, 9), default=0, show_default=True, help="As of compress.")
+@click.option("--alpha-quality", type=WholeNumber(0, 100), default=100, show_default=True, help="As of compress.")
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile.")
 @bulk_options
 def bulk_compress(source: str, target: str, **chosen: Any) -> None:
@@ -105,7 +107,9 @@ def do(
 ) -> None:
     """Run it, and tell what came of each file and of all."""
     if not find_spec("ray"):
-        raise NeurocodecError("Ray is needed for many machines, and is not installed: pip install 'neurocodec[ray]'.")
+        raise NeurocodecError(
+            "bulk needs Ray, which is not installed: pip install '.[ray]' in the folder of neurocodec's source."
+        )
     from neurocodec import bulk as engine
 
     address = chosen.pop("address")

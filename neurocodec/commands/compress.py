@@ -87,7 +87,8 @@ class Settings:
     type=WholeNumber(0, 9),
     default=0,
     show_default=True,
-    help="Above 0, optimise the latents for this picture: smaller or better files, for seconds to minutes.",
+    help="Above 0, optimise the latents for this picture: smaller or better files, for seconds to minutes, and up to "
+    "four times as long with a target.",
 )
 @click.option(
     "--restore", is_flag=True, help="Take out noise, JPEG's blocks and blur on the way, with an encoder for model psnr."

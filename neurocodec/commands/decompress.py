@@ -46,7 +46,11 @@ class Settings:
 @click.argument("target", metavar="OUT")
 @private_option
 @click.option(
-    "--format", "form", default=None, metavar="EXT", help="Write this format (png, ppm, webp, ...) whatever OUT's name."
+    "--format",
+    "form",
+    default=None,
+    metavar="EXT",
+    help="Write this format whatever OUT's name: png, webp, tif, ppm, ... without loss; jpg, avif at quality 95.",
 )
 @click.option(
     "--background", metavar="COLOUR", help="Lay a transparent picture on a colour: white, '#ff8800', 'rgb(0, 40, 80)'."

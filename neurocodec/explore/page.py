@@ -86,7 +86,7 @@ def figures(level: Level) -> str:
     """A line on a quality."""
     similar = "" if level.ms_ssim is None else f", MS-SSIM {level.ms_ssim:.4f}"
     return (
-        f"Quality {level.quality:g}: {len(level.usage.coded):,} bytes, {level.rate:.3f} bits per pixel, "
+        f"Quality {level.quality:g}: {len(level.usage.coded):,} bytes of latents, {level.rate:.3f} bits per pixel, "
         f"PSNR {level.psnr:.2f} dB{similar}."
     )
 

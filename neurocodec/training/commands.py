@@ -30,7 +30,13 @@ from neurocodec.options import Number, WholeNumber, force_option
 @click.option("--minutes", type=Number(min=0, min_open=True), help="Length of the whole run in time, instead of steps.")
 @click.option("--batch", type=WholeNumber(min=1), default=8, show_default=True, help="Pictures a step and process.")
 @click.option("--patch", type=WholeNumber(min=192), default=256, show_default=True, help="Pixels, of 64.")
-@click.option("--optimizer", type=click.Choice(["adamw", "soap"]), default="adamw", show_default=True)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "soap"]),
+    default="adamw",
+    show_default=True,
+    help="SOAP learns more from a step, and takes longer for it.",
+)
 @click.option(
     "--beta",
     type=Number(min=0),
@@ -67,10 +73,12 @@ from neurocodec.options import Number, WholeNumber, force_option
     show_default=True,
     help="Steps that weights are averaged over.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
-@click.option("--validate-minutes", type=float, default=20.0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn at random.")
+@click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True, help="Between two checkpoints.")
+@click.option("--validate-minutes", type=float, default=20.0, show_default=True, help="Between two looks at --valid.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
 def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, device: str, **settings: Any) -> None:
     """Train a model on the folder PICTURES, or go on with the run that is in --out.
 
