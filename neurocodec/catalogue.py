@@ -59,6 +59,7 @@ ENCODERS: tuple[Encoder, ...] = (
     ),
 )
 RESTORER = "restore"
+RESTORED = next(encoder.model for encoder in ENCODERS if encoder.name == RESTORER)  # whose decoder it is for
 ENCODER_PARTS = ("g_a", "h_a")  # the networks that no decoder needs
 EXACT_PARTS = ("hyper_context", "h_s", "context")  # the prior, whose arithmetic is exact
 

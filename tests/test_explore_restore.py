@@ -137,6 +137,10 @@ def test_files_are_those_of_the_model(noisy: Path, photograph: Pixels) -> None:
     assert fields.info(out).model == "psnr"
     decoded = [metrics.psnr(photograph, api.decompress(path).pixels) for path in (out, plain)]
     assert decoded[0] > decoded[1] + 2
+    for model in ("psnr", "restore"):  # said, though it goes without saying
+        same = noisy.with_name(f"{model}.nc")
+        assert run("compress", "--restore", "--model", model, "-q", "70", noisy, same).exit_code == 0
+        assert same.read_bytes() == out.read_bytes()
     size = noisy.with_name("size.nc")
     assert run("compress", "--restore", "--target-size", "4000", noisy, size).exit_code == 0
     assert size.stat().st_size <= 4000

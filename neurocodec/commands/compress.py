@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from neurocodec.catalogue import RESTORER
+from neurocodec.catalogue import RESTORED, RESTORER
 from neurocodec.commands.batch import (
     Many,
     Outcome,
@@ -174,8 +174,9 @@ def compress(
 
 def restoring(model: str, effort: int, wanted: dict[str, Any]) -> str:
     """The model of --restore, which not all options go with. Raises click.UsageError."""
-    if click.get_current_context().get_parameter_source("model") != ParameterSource.DEFAULT:
-        raise click.UsageError(f"--restore has an encoder of its own, for model psnr: leave --model {model} out.")
+    asked = click.get_current_context().get_parameter_source("model") != ParameterSource.DEFAULT
+    if asked and model not in (RESTORED, RESTORER):
+        raise click.UsageError(f"--restore has an encoder for model {RESTORED} alone: leave --model {model} out.")
     if effort:
         raise click.UsageError(
             "--effort would bring back what --restore takes out: `neurocodec restore` first, and compress what comes "

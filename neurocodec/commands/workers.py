@@ -127,4 +127,4 @@ def handled(number: signal.Signals, handler: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(number, before)
+        signal.signal(number, signal.SIG_DFL if before is None else before)
