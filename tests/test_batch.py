@@ -187,6 +187,7 @@ def test_workers_end_when_they_are_told_to(tmp_path: Path, numbers: tuple[int, .
         signal.signal(signal.SIGINT, before)
         assert process.stdout is not None
         lines = [process.stdout.readline(), process.stdout.readline()]
+        time.sleep(1)  # until it waits again: an interrupt while the lines are printed is this program's own
         for number in numbers:
             if number == signal.SIGINT:  # a terminal tells the workers, too
                 os.killpg(process.pid, number)
@@ -205,4 +206,4 @@ def test_a_worker_that_dies_is_said_and_takes_the_others_with_it() -> None:
     started = time.monotonic()
     with pytest.raises(NeurocodecError, match="a worker died"):
         list(side_by_side(eval, ["__import__('time').sleep(90)", "__import__('os')._exit(9)"], 2))
-    assert time.monotonic() - started < 45
+    assert time.monotonic() - started < 80  # on busy cores torch alone takes many seconds to start

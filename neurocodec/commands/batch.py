@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from neurocodec import beside
 from neurocodec.commands.folders import Job
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.commands.workers import side_by_side
@@ -135,6 +136,8 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
             tell_each(after_interrupt(told), todo, summary, quiet, as_json)
     finally:
         told.close()
+        for folder in folders:  # what workers that were ended had begun to write
+            beside.clean(folder)
         for folder in reversed(made):
             with suppress(OSError):  # what is empty goes again
                 folder.rmdir()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -21,7 +21,6 @@ from neurocodec.errors import NeurocodecError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-PATIENCE = 5.0  # seconds that a worker has to put away what it holds
 
 
 def side_by_side(
@@ -41,11 +40,12 @@ def side_by_side(
     with handled(signal.SIGTERM, leave):
         try:
             try:
+                # Processes start with the first jobs, and inherit this: the parent decides what an interrupt means.
+                how: AbstractContextManager[None] = handled(signal.SIGINT, signal.SIG_IGN)
                 while True:
-                    # No more than they can work at, for what a pool has taken in cannot be cancelled. And the first one
-                    # starts the processes, which inherit this: the parent decides what an interrupt means.
-                    with handled(signal.SIGINT, signal.SIG_IGN):
-                        running |= {pool.submit(obey, work, job): job for job in islice(queue, count - len(running))}
+                    with how:  # no more than they can work at, for what a pool has taken in cannot be cancelled
+                        running |= {pool.submit(work, job): job for job in islice(queue, count - len(running))}
+                    how = nullcontext()
                     if not running:
                         break
                     yield from ended(running)
@@ -73,13 +73,12 @@ def ended(running: dict[Future[Result], Job]) -> Iterator[tuple[Job, Result]]:
 
 
 def end(processes: list[BaseProcess]) -> None:
-    """Have them leave, and make them if they do not."""
+    """Kill them. A signal that they could answer may come where Python drops what its handler raises, or where a pool
+    takes it for a job's failure; and what they were writing has the name of a file that is left behind."""
     for process in processes:
-        process.terminate()
+        process.kill()
     for process in processes:
-        process.join(PATIENCE)
-        if process.is_alive():
-            process.kill()
+        process.join()
 
 
 def start_worker(threads: int) -> None:
@@ -89,15 +88,6 @@ def start_worker(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, leave)  # until here there is nothing to put away
-
-
-def obey(work: Callable[[Job], Result], job: Job) -> Result:
-    """Do the job; and leave when told to, where a pool would say that the job failed, and wait for the next."""
-    try:
-        return work(job)
-    except SystemExit as told:
-        os._exit(told.code if isinstance(told.code, int) else 1)
 
 
 def end_with_parent() -> None:
@@ -113,7 +103,7 @@ def end_with_parent() -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """Unwind, so that files half written are removed."""
+    """Unwind, so that workers are ended."""
     sys.exit(128 + number)
 
 
