@@ -92,10 +92,10 @@ def compress_to(
 
     hundredths, met = search(measure, target)
     refined = _refined(encoding, target, hundredths, values, effort, progress or silent, verify) if effort else None
-    if refined and not met:  # nothing is lost by it
+    if refined and (not met or (refined.met and target.how.at_most)):
         return refined
     plain = encoding.encode(hundredths, 0, silent if refined else progress or silent, verify)
-    if refined and refined.met and (target.how.at_most or len(refined.data) <= len(plain)):
+    if refined and refined.met and len(refined.data) <= len(plain):
         return refined
     return Fitted(plain, hundredths / QUALITY_STEPS, values[hundredths], met)
 

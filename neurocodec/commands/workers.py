@@ -31,7 +31,7 @@ def side_by_side(
     A first KeyboardInterrupt lets jobs in work come to their ends, and is raised behind them; a second one, a
     SIGTERM, or closing the generator ends the processes at once. Raises NeurocodecError if a process dies.
     """
-    queue, running, over = iter(jobs), dict[Future[Result], Job](), False
+    queue, running = iter(jobs), dict[Future[Result], Job]()
     before = set(multiprocessing.active_children())
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(
@@ -44,7 +44,8 @@ def side_by_side(
                 how: AbstractContextManager[None] = handled(signal.SIGINT, signal.SIG_IGN)
                 while True:
                     with how:  # no more than they can work at, for what a pool has taken in cannot be cancelled
-                        running |= {pool.submit(work, job): job for job in islice(queue, count - len(running))}
+                        for job in islice(queue, count - len(running)):
+                            running[pool.submit(work, job)] = job
                     how = nullcontext()
                     if not running:
                         break
@@ -53,15 +54,13 @@ def side_by_side(
                 tell("Stopping: the pictures in work are finished first. Once more, and they are given up.", False)
                 while running:
                     yield from ended(running)
-                over = True
                 raise
-            over = True
         except BrokenProcessPool:
             raise NeurocodecError(
                 "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
             ) from None
         finally:
-            if not over:
+            if running:
                 end([p for p in multiprocessing.active_children() if p not in before])
             pool.shutdown()
 
