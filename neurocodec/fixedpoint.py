@@ -286,8 +286,9 @@ def parts_of(leaf: nn.Module, weight: Tensor) -> list[Tensor]:
 
 
 def largest_sums(weight: Tensor, bias: Tensor, reach: int) -> Tensor:
-    """The largest magnitude that a partial sum of each row can have, (C_out,), in units of its shift."""
-    largest: Tensor = weight.abs().sum(1) * 2**reach + bias.abs()
+    """The largest magnitude that a partial sum of each row can have, (..., C_out), in units of its shift. weight:
+    (..., C_out, terms)."""
+    largest: Tensor = weight.abs().sum(-1) * 2**reach + bias.abs()
     return largest
 
 

@@ -65,6 +65,14 @@ from neurocodec.options import Number, WholeNumber, force_option
     is_flag=True,
     help="With --rounded: g_s stays as it is, and with it encoders that were trained for it, like restore.",
 )
+@click.option(
+    "--analysis-blocks",
+    nargs=2,
+    type=WholeNumber(min=0),
+    metavar="N N",
+    help="Blocks of g_a at 1/8 and at 1/16, for a new run; what --start has fewer of is grown.",
+)
+@click.option("--synthesis-blocks", nargs=2, type=WholeNumber(min=0), metavar="N N", help="The same of g_s.")
 @click.option("--rate", type=Number(min=0, min_open=True), help="Peak learning rate of the last phase.")
 @click.option(
     "--average",

@@ -8,7 +8,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from neurocodec import weights
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.objective import Objective
-from neurocodec.training.compiled import allow_tf32, compiled
+from neurocodec.training.compiled import Recorded, allow_tf32, compiled
 from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
@@ -68,9 +69,8 @@ def train(
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
         check(settings, start, new=state is None)
-        if settings.rounded and state is None:
-            config = weights.load(str(start), torch.device("cpu")).codec.config
-        run = Run(out, settings, config or Config(), device)
+        config = config or config_of(settings, start)
+        run = Run(out, settings, config, device)
         crops = load_folder(pictures, settings.patch, device)
         held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
         if state is not None:
@@ -80,7 +80,7 @@ def train(
             sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
             if start is not None:
                 run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES])
-                run.frozen = whole_file(start) if settings.rounded else None
+                run.frozen = whole_file(start, run.model) if settings.rounded else None
                 report(f"starting from {start}")
             else:
                 klt_init(run.model.networks, sample)
@@ -105,12 +105,27 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
         raise TrainingError("--rounded goes by the tables of a weights file: name one as --start.")
 
 
-def whole_file(start: Path) -> dict[str, Tensor]:
-    """A weights file's tensors. Raises TrainingError where it holds only an encoder."""
+def config_of(settings: Settings, start: Path | None) -> Config:
+    """The architecture of a new run. Where what a file says of latents has to stay true it is the file's, and elsewhere
+    today's; g_a and g_s may become deeper. Raises WeightsError."""
+    config = Config()
+    if start is not None and start.is_file() and (settings.rounded or settings.denoises):
+        config = weights.load(str(start), torch.device("cpu")).codec.config
+    return replace(
+        config,
+        analysis_blocks=settings.analysis_blocks or config.analysis_blocks,
+        synthesis_blocks=settings.synthesis_blocks or config.synthesis_blocks,
+    )
+
+
+def whole_file(start: Path, grown: TrainingModel) -> dict[str, Tensor]:
+    """A weights file's tensors, and in the place of its g_a and g_s those of a model that was grown from them. Raises
+    TrainingError where the file holds only an encoder."""
     tensors = weights.read_tensors(start)
     if "y_tables.radius" not in tensors:
         raise TrainingError(f"{start} holds no tables, only an encoder: name a whole model as --start.")
-    return tensors
+    ours = grown.networks.state_dict()
+    return tensors | {name: ours[name].cpu() for name in ours if name.startswith(("g_a.", "g_s."))}
 
 
 def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, Any]:
@@ -137,7 +152,7 @@ def loop(
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     trained = run.measured(run.model.train())
-    model, distortion_of = assembled(trained, run)
+    steps = Steps(trained, run)
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
     count, first, started = 0, run.step, time.monotonic()
@@ -147,11 +162,10 @@ def loop(
         phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device, non_blocking=True)
-        seen = corrupt(x, run.generator) if phase.denoise else None
+        pictures = [x, corrupt(x, run.generator)] if phase.denoise else [x]
         if isinstance(trained, RoundedModel):
             trained.done.fill_(run.step / run.steps)
-        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
-        torch.autograd.backward(loss)
+        parts = steps.of(phase.objective)(t, *pictures)
         norm = descend(run, rate)
         # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.
         bad = (bad + 1) * ~torch.isfinite(norm)
@@ -190,15 +204,38 @@ def loop(
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
-    """A model and the distortion as they are called: with all that processes and GPUs want of them."""
-    model = DistributedDataParallel(trained) if dist.is_initialized() else trained
-    if run.device.type != "cuda":
-        return model, Objective.distortion
-    allow_tf32()
-    if not run.settings.compile:
-        return model, Objective.distortion
-    return compiled(model), compiled(Objective.distortion)
+class Steps:
+    """What gives the parameters of a run their gradient, with all that processes and GPUs want of it."""
+
+    def __init__(self, trained: nn.Module, run: Run) -> None:
+        self.run = run
+        self.model = DistributedDataParallel(trained) if dist.is_initialized() else trained
+        self.distortion_of: Distortion = Objective.distortion
+        self.made: dict[Objective, Callable[..., dict[str, Tensor]]] = {}
+        if run.device.type != "cuda":
+            return
+        # The arithmetic of files is exact, and so little of a step that float32 costs nothing.
+        allow_tf32(not run.settings.rounded)
+        if run.settings.compile:
+            self.model, self.distortion_of = compiled(self.model), compiled(Objective.distortion)
+
+    def of(self, objective: Objective) -> Callable[..., dict[str, Tensor]]:
+        """From quality positions (B,), pictures (B, H, W, 3) and, where they differ, those that the encoder sees, to
+        gradients and what :func:`loss_of` tells of the loss."""
+        if objective not in self.made:
+            step = partial(self.gradient, objective)
+            recorded = self.run.device.type == "cuda" and not self.run.settings.compile and not dist.is_initialized()
+            self.made[objective] = Recorded(step) if recorded else step
+        return self.made[objective]
+
+    def gradient(self, objective: Objective, t: Tensor, x: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
+        """As :meth:`of` says."""
+        run = self.run
+        anchors = run.model.networks.config.anchors
+        run.model.zero_grad(set_to_none=True)
+        loss, parts = loss_of(self.model, x, t, objective, anchors, seen, run.settings.beta, self.distortion_of)
+        torch.autograd.backward(loss)
+        return parts
 
 
 def descend(run: Run, rate: float) -> Tensor:
@@ -211,7 +248,6 @@ def descend(run: Run, rate: float) -> Tensor:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
     return norm
 
 

@@ -65,10 +65,12 @@ def rounded_layer(
 def rounded_part(weight: Tensor, bias: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights (C_out, terms) and biases (C_out,) in units, float64, as integers, each row with the largest shift
     that its sums allow, and these shifts; -1 where none does."""
-    shifts = torch.full_like(bias, -1, dtype=torch.int32)
-    for shift in SHIFTS:
-        sums = largest_sums((weight * 2**shift).round(), (bias * 2**shift).round(), reach)
-        shifts[sums < 1 << EXACT_BITS] = shift
+    # Of all shifts at once: a run on a GPU does this at every step.
+    candidates = torch.arange(SHIFTS.start, SHIFTS.stop, device=bias.device)
+    finer = torch.exp2(candidates.to(weight.dtype))[:, None]  # (S, 1)
+    sums = largest_sums((weight * finer[:, :, None]).round(), (bias * finer).round(), reach)
+    fitting = torch.where(sums < 1 << EXACT_BITS, candidates[:, None], -1)
+    shifts = fitting.amax(0).int()
     steps = torch.exp2(shifts.double())
     return (weight * steps[:, None]).round().int(), (bias * steps).round().int(), shifts
 

@@ -44,6 +44,8 @@ class Settings:
     rounded: bool = False  # from rounded latents, by the tables of a weights file
     prior_only: bool = False  # the prior and h_a alone learn, from the rate alone
     keep_synthesis: bool = False  # g_s does not learn
+    analysis_blocks: tuple[int, int] | None = None  # of g_a at 1/8 and at 1/16; None: as many as there are
+    synthesis_blocks: tuple[int, int] | None = None  # of g_s
 
     @property
     def denoises(self) -> bool:
