@@ -125,6 +125,38 @@ def test_all_networks_learn_and_a_run_goes_on(pictures: Path, tmp_path: Path) ->
         train(pictures, tmp_path / "parts", replace(settings, rounded=False), device=CPU, report=quiet)
 
 
+def test_it_may_become_deeper(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
+    command = [
+        "train",
+        str(pictures),
+        "--out",
+        str(tmp_path / "run"),
+        "--rounded",
+        "--start",
+        str(TINY),
+        "--steps",
+        "1",
+    ]
+    command += ["--batch", "1", "--patch", "192", "--device", "cpu", "--tune", "psnr", "--rate", "1e-9"]
+    result = CliRunner().invoke(main, [*command, "--synthesis-blocks", "2", "1"])
+    assert result.exit_code == 0, result.output
+    config, deeper = tiny.codec.config, read_checkpoint(tmp_path / "run")
+    assert deeper["config"]["synthesis_blocks"] == (2, 1) != config.synthesis_blocks
+    assert deeper["config"]["analysis_blocks"] == config.analysis_blocks
+    # At first it computes what it did, but for a step of next to nothing.
+    out = tmp_path / "out.safetensors"
+    export([tmp_path / "run"], out, pictures, report=quiet)
+    codec = weights.load(str(out), CPU).codec
+    y_hat = codec.networks.g_a(torch.rand(1, 64, 64, 3), torch.tensor([1.0])).round()
+    t = torch.tensor([1.0])
+    assert torch.allclose(codec.networks.g_s(y_hat, t), tiny.codec.networks.g_s(y_hat, t), atol=1e-3)
+    fewer = CliRunner().invoke(
+        main, [*command[:3], str(tmp_path / "other"), *command[4:], "--analysis-blocks", "0", "0"]
+    )
+    assert fewer.exit_code == 1
+    assert "cannot grow" in fewer.stderr
+
+
 def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path: Path) -> None:
     tiny = weights.load(str(TINY), CPU).codec
     crops = load_folder(pictures, 192, CPU)

@@ -34,7 +34,7 @@ class Phase:
 LAMBDAS = {"ms-ssim": (0.0002, 0.25), "psnr": (0.0002, 0.4)}
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 MSE
 START = Objective(LAMBDAS["ms-ssim"], mse=1.0, ms_ssim=0.0)
-MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coarse=1.0)
+MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coarse=0.5)
 MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
