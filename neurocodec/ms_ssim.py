@@ -8,8 +8,7 @@ stays pytorch-msssim's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ WINDOW, SIGMA = 11, 1.5  # pixels
 C1, C2 = 0.01**2, 0.03**2
 STRIP = 256  # rows
 _gaussian = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
-TAPS: tuple[float, ...] = tuple((_gaussian / _gaussian.sum()).tolist())  # of the window, as pytorch-msssim has it
+TAPS: list[float] = (_gaussian / _gaussian.sum()).tolist()  # of the window; in float32, as pytorch-msssim's
 FLOOR = 1e-6  # of a scale, which may be negative; pytorch-msssim's 0 has no finite gradient under a power
 SMALLEST = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # pixels: the coarsest scale holds one window
 
@@ -45,14 +44,8 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
             luminance, contrast = similarity(a, b)
             mean = (luminance * contrast).mean((2, 3))
         scales.append(mean.clamp_min(FLOOR))
-    return torch.stack(scales, -1).pow(on(a.device, WEIGHTS)).prod(-1).mean(1)
-
-
-@lru_cache(maxsize=8)
-def on(device: torch.device, values: Sequence[float]) -> Tensor:
-    """Values on a device, taken there once: what a GPU has recorded (``training.compiled``) can ask for no more."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device)
+    weights = torch.tensor(WEIGHTS, device=a.device)
+    return torch.stack(scales, -1).pow(weights).prod(-1).mean(1)
 
 
 def ms_ssim_in_strips(a: Tensor, b: Tensor) -> float:
@@ -156,7 +149,7 @@ def windowed(v: Tensor, border: int = 0) -> Tensor:
     if torch.compiler.is_compiling():  # for a GPU: it makes one pass of a sum, and does not round as TF32
         return shifted(shifted(F.pad(v, (border,) * 4), 3), 2)
     channels = v.shape[1]
-    kernel = on(v.device, TAPS).expand(channels, 1, 1, WINDOW)
+    kernel = torch.tensor(TAPS, device=v.device).expand(channels, 1, 1, WINDOW)
     along_width = F.conv2d(v, kernel, padding=(0, border), groups=channels)
     return F.conv2d(along_width, kernel.transpose(2, 3), padding=(border, 0), groups=channels)
 

@@ -48,7 +48,7 @@ from neurocodec.options import Number, WholeNumber, force_option
     "--compile/--no-compile",
     default=True,
     show_default=True,
-    help="A step on a GPU, which takes minutes at first, and less time then. Else one is recorded, and played.",
+    help="A step on a GPU: it takes minutes at first, and less time then.",
 )
 @click.option(
     "--rounded",

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from neurocodec import weights
 from neurocodec.errors import TrainingError
 from neurocodec.networks import Config
 from neurocodec.objective import Objective
-from neurocodec.training.compiled import Recorded, allow_tf32, compiled
+from neurocodec.training.compiled import allow_tf32, compiled
 from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
@@ -152,7 +151,7 @@ def loop(
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
     trained = run.measured(run.model.train())
-    steps = Steps(trained, run)
+    model, distortion_of = assembled(trained, run)
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
     count, first, started = 0, run.step, time.monotonic()
@@ -162,10 +161,11 @@ def loop(
         phase, rate = run.phase_and_rate()
         x = random_batch(crops, settings.batch, settings.patch, run.generator)
         t = random_positions(settings.batch, anchors, run.generator, phase.lean).to(run.device, non_blocking=True)
-        pictures = [x, corrupt(x, run.generator)] if phase.denoise else [x]
+        seen = corrupt(x, run.generator) if phase.denoise else None
         if isinstance(trained, RoundedModel):
             trained.done.fill_(run.step / run.steps)
-        parts = steps.of(phase.objective)(t, *pictures)
+        loss, parts = loss_of(model, x, t, phase.objective, anchors, seen, settings.beta, distortion_of)
+        torch.autograd.backward(loss)
         norm = descend(run, rate)
         # One bad batch may not end a run of days: it is left out. Many in a row are a divergence.
         bad = (bad + 1) * ~torch.isfinite(norm)
@@ -204,38 +204,16 @@ def loop(
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-class Steps:
-    """What gives the parameters of a run their gradient, with all that processes and GPUs want of it."""
-
-    def __init__(self, trained: nn.Module, run: Run) -> None:
-        self.run = run
-        self.model = DistributedDataParallel(trained) if dist.is_initialized() else trained
-        self.distortion_of: Distortion = Objective.distortion
-        self.made: dict[Objective, Callable[..., dict[str, Tensor]]] = {}
-        if run.device.type != "cuda":
-            return
-        # The arithmetic of files is exact, and so little of a step that float32 costs nothing.
-        allow_tf32(not run.settings.rounded)
-        if run.settings.compile:
-            self.model, self.distortion_of = compiled(self.model), compiled(Objective.distortion)
-
-    def of(self, objective: Objective) -> Callable[..., dict[str, Tensor]]:
-        """From quality positions (B,), pictures (B, H, W, 3) and, where they differ, those that the encoder sees, to
-        gradients and what :func:`loss_of` tells of the loss."""
-        if objective not in self.made:
-            step = partial(self.gradient, objective)
-            recorded = self.run.device.type == "cuda" and not self.run.settings.compile and not dist.is_initialized()
-            self.made[objective] = Recorded(step) if recorded else step
-        return self.made[objective]
-
-    def gradient(self, objective: Objective, t: Tensor, x: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
-        """As :meth:`of` says."""
-        run = self.run
-        anchors = run.model.networks.config.anchors
-        run.model.zero_grad(set_to_none=True)
-        loss, parts = loss_of(self.model, x, t, objective, anchors, seen, run.settings.beta, self.distortion_of)
-        torch.autograd.backward(loss)
-        return parts
+def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
+    """A model and the distortion as they are called: with all that processes and GPUs want of them."""
+    model = DistributedDataParallel(trained) if dist.is_initialized() else trained
+    if run.device.type != "cuda":
+        return model, Objective.distortion
+    # The arithmetic of files is exact, and so little of a step that float32 costs nothing.
+    allow_tf32(not run.settings.rounded)
+    if not run.settings.compile:
+        return model, Objective.distortion
+    return compiled(model), compiled(Objective.distortion)
 
 
 def descend(run: Run, rate: float) -> Tensor:
@@ -248,6 +226,7 @@ def descend(run: Run, rate: float) -> Tensor:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return norm
 
 
