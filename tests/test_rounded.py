@@ -150,11 +150,15 @@ def test_it_may_become_deeper(tiny: weights.LoadedModel, pictures: Path, tmp_pat
     y_hat = codec.networks.g_a(torch.rand(1, 64, 64, 3), torch.tensor([1.0])).round()
     t = torch.tensor([1.0])
     assert torch.allclose(codec.networks.g_s(y_hat, t), tiny.codec.networks.g_s(y_hat, t), atol=1e-3)
-    fewer = CliRunner().invoke(
-        main, [*command[:3], str(tmp_path / "other"), *command[4:], "--analysis-blocks", "0", "0"]
-    )
-    assert fewer.exit_code == 1
-    assert "cannot grow" in fewer.stderr
+    # And flatter again.
+    flat = ["--synthesis-only", "--synthesis-blocks", *map(str, config.synthesis_blocks)]
+    start = [*command[:3], str(tmp_path / "flat"), "--rounded", "--start", str(out), *command[7:], *flat]
+    result = CliRunner().invoke(main, start)
+    assert result.exit_code == 0, result.output
+    after, before = read_checkpoint(tmp_path / "flat"), thaw(TINY).state_dict()
+    assert after["config"]["synthesis_blocks"] == config.synthesis_blocks
+    for name, value in after["average"].items():
+        assert torch.allclose(value, before[name], atol=0.01), name
 
 
 def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path: Path) -> None:
@@ -227,6 +231,7 @@ def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path)
         (["--start", str(catalogue.weights_folder() / catalogue.ENCODERS[0].file)], "holds no tables"),
         (["--start", str(TINY), "--beta", "0.5"], "neither"),
         (["--start", str(TINY), "--tune", "restore"], "neither"),
+        (["--start", str(TINY), "--prior-only", "--synthesis-only"], "does not go with"),
     ],
 )
 def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
@@ -236,7 +241,7 @@ def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str],
     assert told in result.stderr
 
 
-@pytest.mark.parametrize("option", ["--prior-only", "--keep-synthesis"])
+@pytest.mark.parametrize("option", ["--prior-only", "--keep-synthesis", "--synthesis-only"])
 def test_some_learn_from_rounded_latents_only(pictures: Path, tmp_path: Path, option: str) -> None:
     command = ["train", str(pictures), "--out", str(tmp_path / "run"), option, "--start", str(TINY)]
     result = CliRunner().invoke(main, [*command, "--device", "cpu"])
@@ -250,3 +255,18 @@ def test_the_synthesis_may_stay(pictures: Path, tmp_path: Path) -> None:
     for name, value in before.items():
         if name.endswith("weight"):
             assert torch.equal(value, after[name]) == name.startswith("networks.g_s."), name
+
+
+def test_the_synthesis_learns_alone_from_what_files_hold(pictures: Path, tmp_path: Path) -> None:
+    tiny = weights.load(str(TINY), CPU).codec
+    before = validate(RoundedModel(tiny.networks, RelaxedPrior.of(tiny)).eval(), load_folder(pictures, 192, CPU))
+    settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4, synthesis_only=True)
+    run = train(pictures, tmp_path, settings, pictures, CPU, start=TINY, report=quiet).parent
+    rows = [line.split(",") for line in (run / "validation.csv").read_text().split()[1:]]
+    after, start = read_checkpoint(tmp_path)["average"], thaw(TINY).state_dict()
+    for name, value in start.items():
+        if name.endswith("weight"):
+            assert torch.equal(value, after[name]) != name.startswith("networks.g_s."), name
+    for old, new in zip(before, rows, strict=True):
+        assert float(new[2]) == pytest.approx(old["bpp"], rel=0.01)
+    assert sum(float(row[4]) for row in rows) > sum(row["psnr"] for row in before) + 0.1

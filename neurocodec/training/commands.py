@@ -66,11 +66,14 @@ from neurocodec.options import Number, WholeNumber, force_option
     help="With --rounded: g_s stays as it is, and with it encoders that were trained for it, like restore.",
 )
 @click.option(
+    "--synthesis-only", is_flag=True, help="With --rounded: only g_s learns, from the latents that files hold already."
+)
+@click.option(
     "--analysis-blocks",
     nargs=2,
     type=WholeNumber(min=0),
     metavar="N N",
-    help="Blocks of g_a at 1/8 and at 1/16, for a new run; what --start has fewer of is grown.",
+    help="Blocks of g_a at 1/8 and at 1/16, for a new run; more than --start has are grown, fewer left out.",
 )
 @click.option("--synthesis-blocks", nargs=2, type=WholeNumber(min=0), metavar="N N", help="The same of g_s.")
 @click.option("--rate", type=Number(min=0, min_open=True), help="Peak learning rate of the last phase.")

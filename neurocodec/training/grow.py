@@ -1,4 +1,5 @@
-"""Grow a trained model without losing what it knows: deeper, with larger kernels, or wider at 1/16 and in y.
+"""Grow a trained model without losing what it knows: deeper, with larger kernels, or wider at 1/16 and in y. And take
+blocks away again, with which something is lost.
 
 New blocks add nothing at first, and a larger kernel is the old one within zeros. Where it becomes wider, the old
 channels keep their weights and nothing of the new ones reaches them at first, so the model still computes what it
@@ -43,20 +44,22 @@ LATENT_AXES = {
 
 
 @torch.no_grad()
-def grow(model: TrainingModel, config: Config, pictures: Tensor) -> TrainingModel:
+def grow(model: TrainingModel, config: Config, pictures: Tensor, fewer: bool = False) -> TrainingModel:
     """A model of this config that computes what `model` does.
 
-    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. Raises
-    TrainingError when the configs differ in more than blocks, kernels, and width_16 and latents, grown by
-    the same even number.
+    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. fewer: blocks may be fewer,
+    too; those behind are left out, and it computes something else. Raises TrainingError when the configs differ in
+    more than blocks, kernels, and width_16 and latents, grown by the same even number.
     """
     old = model.networks.config
     new = config.latents - old.latents
     deep = replace(
         old, analysis_blocks=config.analysis_blocks, synthesis_blocks=config.synthesis_blocks, kernels=config.kernels
     )
-    sizes = zip(_depths(old), _depths(config), strict=True)
-    possible = new >= 0 and new % 2 == 0 and all(before <= after for before, after in sizes)
+    depths = zip(_depths(old), _depths(config), strict=True)
+    kernels = zip(old.kernels, config.kernels, strict=True)
+    possible = new >= 0 and new % 2 == 0 and all(before <= after for before, after in kernels)
+    possible = possible and (fewer or all(before <= after for before, after in depths))
     if not possible or config != replace(deep, width_16=old.width_16 + new, latents=old.latents + new):
         raise TrainingError(
             f"a model of {old} cannot grow to {config}: only blocks, kernels, and width_16 and latents may, "
@@ -68,11 +71,12 @@ def grow(model: TrainingModel, config: Config, pictures: Tensor) -> TrainingMode
 
 
 def _depths(config: Config) -> tuple[int, ...]:
-    return (*config.analysis_blocks, *config.synthesis_blocks, *config.kernels)
+    return (*config.analysis_blocks, *config.synthesis_blocks)
 
 
 def deepen(model: TrainingModel, config: Config) -> TrainingModel:
-    """A model with more blocks, behind the old ones, and larger kernels, that computes the same."""
+    """A model with more blocks, behind the old ones, and larger kernels, that computes the same. Or with fewer blocks:
+    the first ones."""
     grown = TrainingModel(config)
     before = model.state_dict()
     for name, parameter in grown.state_dict().items():

@@ -34,7 +34,9 @@ from neurocodec.training.thaw import thaw
 CLIP_NORM = 1.0
 BAD_BATCHES = 20
 GROWTH_PICTURES = 64
-KEPT = ("tune", "seed", "optimizer", "beta", "rounded", "prior_only", "keep_synthesis")  # not to change in a run
+PARTLY = ("prior_only", "keep_synthesis", "synthesis_only")  # what learns of a model on rounded latents
+TRANSFORMS = ("g_a.", "g_s.")
+KEPT = ("tune", "seed", "optimizer", "beta", "rounded", *PARTLY)  # not to change in a run
 
 
 def train(
@@ -78,7 +80,8 @@ def train(
         else:
             sample = random_batch(crops, min(512, 4 * len(crops)), settings.patch, run.generator).cpu()
             if start is not None:
-                run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES])
+                asked = settings.analysis_blocks is not None or settings.synthesis_blocks is not None
+                run.origin = start_from(run.model, start, sample[:GROWTH_PICTURES], fewer=asked)
                 run.frozen = whole_file(start, run.model) if settings.rounded else None
                 report(f"starting from {start}")
             else:
@@ -93,9 +96,11 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
     """Raises TrainingError for settings that do not go together."""
     if settings.denoises and new and start is None:
         raise TrainingError(f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start.")
-    for name in ("prior_only", "keep_synthesis"):
-        if getattr(settings, name) and not settings.rounded:
-            raise TrainingError(f"--{name.replace('_', '-')} goes with --rounded.")
+    chosen = [f"--{name.replace('_', '-')}" for name in PARTLY if getattr(settings, name)]
+    if chosen and not settings.rounded:
+        raise TrainingError(f"{chosen[0]} goes with --rounded.")
+    if len(chosen) > 1:
+        raise TrainingError(f"{chosen[0]} does not go with {chosen[1]}.")
     if not settings.rounded:
         return
     if settings.denoises or settings.beta != 1:
@@ -106,7 +111,7 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
 
 def config_of(settings: Settings, start: Path | None) -> Config:
     """The architecture of a new run. Where what a file says of latents has to stay true it is the file's, and elsewhere
-    today's; g_a and g_s may become deeper. Raises WeightsError."""
+    today's; g_a and g_s may have other depths. Raises WeightsError."""
     config = Config()
     if start is not None and start.is_file() and (settings.rounded or settings.denoises):
         config = weights.load(str(start), torch.device("cpu")).codec.config
@@ -123,13 +128,15 @@ def whole_file(start: Path, grown: TrainingModel) -> dict[str, Tensor]:
     tensors = weights.read_tensors(start)
     if "y_tables.radius" not in tensors:
         raise TrainingError(f"{start} holds no tables, only an encoder: name a whole model as --start.")
+    kept = {name: v for name, v in tensors.items() if not name.startswith(TRANSFORMS)}
     ours = grown.networks.state_dict()
-    return tensors | {name: ours[name].cpu() for name in ours if name.startswith(("g_a.", "g_s."))}
+    return kept | {name: v.cpu() for name, v in ours.items() if name.startswith(TRANSFORMS)}
 
 
-def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, Any]:
+def start_from(model: TrainingModel, start: Path, sample: Tensor, fewer: bool = False) -> dict[str, Any]:
     """Give a model the weights of a file, or the averaged ones of the run in a folder, grown to its config
-    where that is larger -> where they came from: the file, or the run's settings, step and own origin."""
+    where that is larger (fewer: or with blocks left out) -> where they came from: the file, or the run's
+    settings, step and own origin."""
     origin: dict[str, Any]
     if start.is_file():
         before = thaw(start)
@@ -140,7 +147,7 @@ def start_from(model: TrainingModel, start: Path, sample: Tensor) -> dict[str, A
         origin = {"settings": state["settings"], "step": state["step"], "origin": state.get("origin")}
     config = model.networks.config
     if before.networks.config != config:
-        before = grow(before.eval(), config, sample)
+        before = grow(before.eval(), config, sample, fewer)
     model.load_state_dict(before.state_dict())
     return origin
 

@@ -47,15 +47,15 @@ class SampledRounding(Rounding):
 
 class RoundedModel(nn.Module):
     """The networks of a model in training, with the rates that files will have by a codec's tables: what
-    ``TrainingModel`` is. In eval mode symbols are the nearest ones. Where only the prior and h_a learn, nothing is
-    decoded in training, and the picture itself comes back."""
+    ``TrainingModel`` is. In eval mode symbols are the nearest ones, and in training where nothing is to be drawn.
+    Where only the prior and h_a learn, nothing is decoded in training, and the picture itself comes back."""
 
     done: Tensor  # the share of the run that is behind it
 
-    def __init__(self, networks: Networks, prior: RelaxedPrior, prior_only: bool = False) -> None:
+    def __init__(self, networks: Networks, prior: RelaxedPrior, prior_only: bool = False, draws: bool = True) -> None:
         super().__init__()
         self.networks = networks
-        self.prior, self.prior_only = prior, prior_only
+        self.prior, self.prior_only, self.draws = prior, prior_only, draws
         self.register_buffer("done", torch.zeros(()))
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,6 +74,6 @@ class RoundedModel(nn.Module):
         """How symbols come about in training: what the encoder sends already is taken as it is."""
         first, last = SHARPNESS
         top = t / (self.networks.config.anchors - 1)
-        done = torch.ones_like(self.done) if self.prior_only else self.done
+        done = self.done if self.draws else torch.ones_like(self.done)
         sharpness = first * (last / first) ** done * AT_THE_TOP**top
-        return SampledRounding(sharpness[:, None, None, None], draws=not self.prior_only)
+        return SampledRounding(sharpness[:, None, None, None], draws=self.draws)

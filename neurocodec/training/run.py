@@ -44,6 +44,7 @@ class Settings:
     rounded: bool = False  # from rounded latents, by the tables of a weights file
     prior_only: bool = False  # the prior and h_a alone learn, from the rate alone
     keep_synthesis: bool = False  # g_s does not learn
+    synthesis_only: bool = False  # g_s alone learns, from what files hold
     analysis_blocks: tuple[int, int] | None = None  # of g_a at 1/8 and at 1/16; None: as many as there are
     synthesis_blocks: tuple[int, int] | None = None  # of g_s
 
@@ -51,6 +52,11 @@ class Settings:
     def denoises(self) -> bool:
         """Whether the encoder sees corrupted pictures, and only it is trained."""
         return self.tune in TUNES and TUNES[self.tune][-1].denoise
+
+    @property
+    def encoder_learns(self) -> bool:
+        """Whether g_a does: else its symbols are taken as they are, and none is drawn."""
+        return not (self.prior_only or self.synthesis_only)
 
 
 class Run:
@@ -67,8 +73,9 @@ class Run:
             for part in ENCODER_PARTS:
                 self.model.networks.get_submodule(part).requires_grad_(True)
         elif settings.rounded:
+            self.model.requires_grad_(not settings.synthesis_only)
+            self.model.networks.g_a.requires_grad_(settings.encoder_learns)
             self.model.networks.g_s.requires_grad_(not (settings.prior_only or settings.keep_synthesis))
-            self.model.networks.g_a.requires_grad_(not settings.prior_only)
         self.optimizers = make_optimizers(self.model, settings.optimizer)
         self.generator = torch.Generator().manual_seed(settings.seed * 1000 + self.rank)
         torch.manual_seed(settings.seed * 1000 + 500 + self.rank)
@@ -147,7 +154,7 @@ class Run:
         h_s = quantized(networks.h_s, self.frozen, "h_s.")
         context = quantized(networks.context, self.frozen, "context.")
         prior = RelaxedPrior(build_codec(networks.config, self.frozen, self.device), hyper_context, h_s, context)
-        measured = RoundedModel(networks, prior, self.settings.prior_only)
+        measured = RoundedModel(networks, prior, self.settings.prior_only, draws=self.settings.encoder_learns)
         return measured.to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
