@@ -34,8 +34,8 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     if min(a.shape[2:]) < SMALLEST:
         raise ValueError(f"MS-SSIM needs sides of at least {SMALLEST} pixels: {tuple(a.shape[2:])}")
     a, b = (v.contiguous(memory_format=torch.channels_last) for v in (a, b))
-    scales = []
-    for scale in range(len(WEIGHTS)):
+    product = torch.ones_like(a[:, :, 0, 0])  # (B, C)
+    for scale, weight in enumerate(WEIGHTS):
         if scale:
             a, b = (F.avg_pool2d(v, 2, padding=[side % 2 for side in v.shape[2:]]) for v in (a, b))
         if scale < len(WEIGHTS) - 1:
@@ -43,9 +43,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         else:
             luminance, contrast = similarity(a, b)
             mean = (luminance * contrast).mean((2, 3))
-        scales.append(mean.clamp_min(FLOOR))
-    weights = torch.tensor(WEIGHTS, device=a.device)
-    return torch.stack(scales, -1).pow(weights).prod(-1).mean(1)
+        # Not by `prod`, whose gradient counts zeros, and so waits for a GPU.
+        product = product * mean.clamp_min(FLOOR).pow(weight)
+    return product.mean(1)
 
 
 def ms_ssim_in_strips(a: Tensor, b: Tensor) -> float:
