@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import neurocodec
+from neurocodec.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,3 +63,11 @@ def test_public_names() -> None:
         assert getattr(neurocodec, name) is not None
     with pytest.raises(AttributeError):
         neurocodec.no_such_name  # noqa: B018 - the access is what is tested
+
+
+@pytest.mark.parametrize("group", [[], ["bulk"]])
+def test_a_list_of_commands_says_in_whole_sentences_what_they_do(group: list[str]) -> None:
+    help_of_them = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).stdout
+    listed = help_of_them.split("Commands:\n")[1].splitlines()
+    assert len(listed) >= 2
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)

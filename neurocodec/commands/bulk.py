@@ -48,7 +48,7 @@ def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.group()
+@click.group(short_help="Compress or decompress trees of files on many cores.")
 def bulk() -> None:
     """Compress or decompress trees of files on many cores or machines, with Ray.
 

@@ -64,7 +64,7 @@ class Settings:
     as_json: bool
 
 
-@click.command()
+@click.command(short_help="Compress a picture, or all those in a folder.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option(

@@ -41,7 +41,7 @@ class Settings:
     as_json: bool
 
 
-@click.command()
+@click.command(short_help="Decompress a file, or all those in a folder.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @private_option

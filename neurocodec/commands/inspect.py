@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neurocodec.fields import Info
 
 
-@click.command()
+@click.command(short_help="Print what a file says of itself.")
 @click.argument("source", metavar="FILE")
 @json_option
 def info(source: str, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def described(found: Info) -> dict[str, str]:
     }
 
 
-@click.command()
+@click.command(short_help="Check that files are whole.")
 @click.argument("sources", metavar="FILES...", nargs=-1, required=True)
 @click.option("-r", "--recursive", is_flag=True, help="Of folders: their folders too.")
 @click.option("--deep", is_flag=True, help="Decode them too, which takes as long as decompressing them.")
@@ -162,7 +162,7 @@ def named(sources: Sequence[str], recursive: bool, quiet: bool) -> Iterator[tupl
             yield source, error
 
 
-@click.command()
+@click.command(short_help="List the models that come with this release.")
 @json_option
 def models(as_json: bool) -> None:
     """List the models that this release ships, and encoders for them.

@@ -21,7 +21,7 @@ SIZE = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})")
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
 
 
-@click.command()
+@click.command(short_help="Draw pictures from the prior.")
 @click.argument("target", metavar="OUT")
 @click.option("--size", metavar="WxH", help="Pixels of the sample.  [default: 512x384]")
 @click.option("--like", metavar="IMAGE", help="Keep the hyper-latents of a picture, and its size: only y is drawn.")
@@ -81,7 +81,7 @@ def parse_size(size: str, max_pixels: int) -> tuple[int, int]:
     return width, height
 
 
-@click.command()
+@click.command(short_help="Walk from one picture to another.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.argument("target", metavar="OUT")
@@ -133,7 +133,7 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
     )
 
 
-@click.command()
+@click.command(short_help="Move the latents that take most of a picture's bits.")
 @click.argument("source", metavar="IMAGE")
 @click.argument("target", metavar="OUT")
 @click.option("--channels", type=WholeNumber(1, 64), default=8, show_default=True, help="Rows of the sheet.")
@@ -176,7 +176,7 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
 
 
-@click.command()
+@click.command(short_help="Show where the bits of a picture go.")
 @click.argument("source", metavar="IMAGE")
 @click.argument("target", metavar="OUT.html")
 @click.option(

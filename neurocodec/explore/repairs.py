@@ -15,7 +15,7 @@ from neurocodec.files import check_target
 from neurocodec.options import WholeNumber
 
 
-@click.command()
+@click.command(short_help="Fill in a part of a picture.")
 @click.argument("source", metavar="IN")
 @click.argument("mask", metavar="MASK")
 @click.argument("target", metavar="OUT")
@@ -65,7 +65,7 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
 
 
-@click.command()
+@click.command(short_help="Take noise, blocks and mild blur out of a picture.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option(

@@ -10,7 +10,7 @@ import click
 from neurocodec.options import Number, WholeNumber, force_option
 
 
-@click.command()
+@click.command(short_help="Train a model on a folder of pictures.")
 @click.argument("pictures", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
 @click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
@@ -116,7 +116,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     )
 
 
-@click.command()
+@click.command(short_help="Freeze a training run into a weights file.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
 @click.option(
