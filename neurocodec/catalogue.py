@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=24,
+        id=26,
         name="ms-ssim",
-        file="ms-ssim-24.safetensors",
-        sha256="c5b3ad7d48e576e3d96d1f02825db8ea7bfc585984ac6d8a0440339b56dc8742",
+        file="ms-ssim-26.safetensors",
+        sha256="70655412c5bcb6d2c80e5f24d20106dd19338759728230a84ab69ab1d046b5a9",
         about="tuned for MS-SSIM",
     ),
     Model(
