@@ -96,6 +96,10 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
     """Raises TrainingError for settings that do not go together."""
     if settings.denoises and new and start is None:
         raise TrainingError(f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start.")
+    if settings.denoises and (settings.analysis_blocks or settings.synthesis_blocks):
+        raise TrainingError(
+            f"--tune {settings.tune} trains the encoder of the model that --start is, as deep as it is."
+        )
     chosen = [f"--{name.replace('_', '-')}" for name in PARTLY if getattr(settings, name)]
     if chosen and not settings.rounded:
         raise TrainingError(f"{chosen[0]} goes with --rounded.")
