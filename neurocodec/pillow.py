@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from neurocodec import api, container, images
 from neurocodec.errors import FormatError, ImageError
@@ -46,7 +46,7 @@ class NeurocodecImageFile(ImageFile.ImageFile):
             if limit is not None and (sentence := excess(c.width, c.height, max(2 * limit, DEFAULT_MAX_PIXELS))):
                 raise FormatError(sentence)
         except FormatError as error:
-            raise SyntaxError(str(error)) from error
+            raise UnidentifiedImageError(str(error)) from error
         self._full = (c.width, c.height)
         self._scale = 1
         self._size = self._full

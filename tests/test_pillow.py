@@ -93,7 +93,7 @@ def test_previews_are_reduced_pictures(scale: int) -> None:
 def test_damaged_files_are_not_images(saved: Path) -> None:
     data = saved.read_bytes()
     for damaged in (data[:-1], data[:40], data[:100] + b"x" + data[101:]):
-        with pytest.raises(UnidentifiedImageError):
+        with pytest.raises(UnidentifiedImageError, match="damaged"):
             Image.open(io.BytesIO(damaged))
     c = unpack(data)
     huge = pack(type(c)(**{**vars(c), "width": 10**6, "height": 10**6}))
