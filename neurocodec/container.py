@@ -10,7 +10,7 @@ from neurocodec.errors import FormatError
 from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
 
 MAGIC = b"\xceNC\n"  # not ASCII at first, a line feed at last: text conversions destroy it visibly
-VERSION = 3
+VERSION = 4
 FLAG_GREY = 0x01
 SECTIONS = {"alpha": 0x02, "icc": 0x04, "exif": 0x08, "xmp": 0x10}  # flag of each, in the order of the file
 DEFLATED = ("icc", "exif", "xmp")

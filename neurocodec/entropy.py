@@ -5,19 +5,22 @@ to 2**20. Symbols are grouped by their table (one stable sort), and each group i
 table in one call. A symbol outside -R .. R codes the escape; what it exceeds R by follows behind
 the groups. The first tables may be certain of their zero: their symbols are 0, and nothing is coded. At low
 quality that is most of them. Symbols of tables that are coded `in_order` are not grouped, for calls of few symbols.
+Some tables come in pairs, for the two quantizers of a trellis (``trellis.py``), whose state says which of them it is.
 FORMAT.md, "Entropy coding", is the normative text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from neurocodec import trellis
 from neurocodec.errors import FormatError
 
 PRECISION = 20  # bits: the frequencies of a table sum to 2**20, exact in float32
@@ -30,14 +33,21 @@ TableNumbers = NDArray[np.uint8] | NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Tables:
-    """Frozen probability tables; table i has 2 * radius[i] + 2 frequencies, the escape last."""
+    """Frozen probability tables; table i has 2 * radius[i] + 2 frequencies, the escape last.
+
+    With `pairs_from`, behind as many plain tables as there are numbers stand as many pairs: table number n of T is the
+    plain table n, and number T + n the tables T + 2n and T + 2n + 1, of a trellis's quantizers 0 and 1.
+    """
 
     frequencies: NDArray[np.int32]  # all tables, one behind the other
-    radius: NDArray[np.int32]  # (T,)
+    radius: NDArray[np.int32]  # (T,), with pairs (3 * T,)
     in_order: bool = False  # coded as they come; all tables have the same R
+    pairs_from: tuple[int, ...] = ()  # at each quality anchor, the first number whose latents are coded in pairs
     silent: int = field(init=False, compare=False)  # so many tables, the first ones, are certain of their zero
     _shares: NDArray[np.float32] = field(init=False, repr=False, compare=False)  # (T, 2 * R + 2), of those in order
-    _models: dict[int, constriction.stream.model.Categorical] = field(default_factory=dict, repr=False, compare=False)
+    _models: dict[int, constriction.stream.model.Categorical] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         ends = np.cumsum(2 * self.radius.astype(np.int64) + 2)
@@ -45,11 +55,18 @@ class Tables:
         object.__setattr__(self, "silent", int(certain.sum()))
         if not certain[: self.silent].all():
             raise ValueError("a table that is certain of its zero comes after one that is not")
+        if self.pairs_from and (len(self.radius) % 3 or self.silent > self.plain):
+            raise ValueError("there are two tables of a pair for each plain one, and none is certain of its zero")
         if self.in_order:
             if self.silent or len(set(self.radius.tolist())) != 1:
                 raise ValueError("tables that are coded in order have one reach, and none is certain of its zero")
             shares = self.frequencies.reshape(len(self.radius), -1).astype(np.float32) / np.float32(1 << PRECISION)
             object.__setattr__(self, "_shares", shares)
+
+    @property
+    def plain(self) -> int:
+        """So many tables are no pair's."""
+        return len(self.radius) // 3 if self.pairs_from else len(self.radius)
 
     def loud(self) -> Tables:
         """The same tables, of which none is silent: those that were give all but zero the least there is."""
@@ -57,7 +74,66 @@ class Tables:
             return self
         row = np.array([1, (1 << PRECISION) - 3, 1, 1], np.int32)
         frequencies = np.concatenate([np.tile(row, self.silent), self.frequencies[2 * self.silent :]])
-        return Tables(frequencies, np.concatenate([np.ones(self.silent, np.int32), self.radius[self.silent :]]))
+        radius = np.concatenate([np.ones(self.silent, np.int32), self.radius[self.silent :]])
+        return replace(self, frequencies=frequencies, radius=radius)
+
+    def without_pairs(self) -> Tables:
+        """The plain tables."""
+        ends = np.cumsum(2 * self.radius[: self.plain].astype(np.int64) + 2)
+        return replace(self, frequencies=self.frequencies[: ends[-1]], radius=self.radius[: self.plain], pairs_from=())
+
+    def first_pair(self, position: int, bits: int) -> int:
+        """The first table number whose latents are coded in pairs at a quality position in units of 2**-bits."""
+        if not self.pairs_from:
+            return self.plain
+        anchor = min(position >> bits, len(self.pairs_from) - 2)
+        share = position - (anchor << bits)
+        low, high = self.pairs_from[anchor : anchor + 2]
+        return low + ((high - low) * share >> bits)
+
+    @cached_property
+    def pair_costs(self) -> NDArray[np.float32]:
+        """Bits of levels 0 .. R of each pair's tables, which are symmetric, (T, 2, R + 1); R of the widest table, and
+        beyond a table's own what its escape costs."""
+        pairs = range(self.plain, len(self.radius))
+        reach = int(self.radius[self.plain :].max())
+        costs = np.empty((len(pairs), reach + 1), np.float32)
+        for cost, number in zip(costs, pairs, strict=True):
+            bits = PRECISION - np.log2(self.row(number))
+            radius = int(self.radius[number])
+            cost[:] = bits[-1] + EXCESS_BITS + 1
+            cost[: radius + 1] = bits[radius:-1]
+        return costs.reshape(self.plain, 2, -1)
+
+    def coded(self, symbols: Symbols, table: TableNumbers) -> tuple[Symbols, TableNumbers]:
+        """Symbols (N,) of the tables numbered in table (N,) -> what is coded with which of the tables there are (N,)."""
+        pairs = np.flatnonzero(table >= self.plain)
+        if not pairs.size:
+            return symbols, table
+        levels, number = symbols.copy(), table.copy()
+        number[pairs] -= self.plain
+        levels[pairs], quantizers = trellis.levels_of(symbols[pairs], number[pairs])
+        number[pairs] = self.plain + 2 * number[pairs] + quantizers
+        return levels, number
+
+    def parts(self, table: TableNumbers) -> Iterator[NDArray[np.int64]]:
+        """Which of the symbols, whose table numbers are (N,), are coded together: the plain ones, then row by row."""
+        pairs = np.flatnonzero(table >= self.plain)
+        yield np.flatnonzero(table < self.plain)
+        for row in trellis.rows(table[pairs]):
+            yield pairs[row]
+
+    def pulled(self, table: TableNumbers, pull: Callable[[TableNumbers], Symbols]) -> Symbols:
+        """Symbols (N,) of the tables numbered in table (N,), where pull gives what some of the tables code."""
+        pairs = np.flatnonzero(table >= self.plain)
+        if not pairs.size:
+            return pull(table)
+        symbols, plain = np.empty(len(table), np.int32), np.flatnonzero(table < self.plain)
+        symbols[plain] = pull(table[plain])
+        symbols[pairs] = trellis.symbols_of(
+            table[pairs] - self.plain, lambda number, quantizer: pull(self.plain + 2 * number + quantizer)
+        )
+        return symbols
 
     def row(self, table: int) -> NDArray[np.int32]:
         """The frequencies of one table."""
@@ -86,10 +162,18 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def push(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
-        """Code symbols (N,) int32 with the tables numbered in table (N,). Those of silent tables must be 0."""
+        """Code symbols (N,) int32 with the tables numbered in table (N,): those of silent tables must be 0, those of
+        pairs points that a trellis leads to."""
         if tables.in_order:
             self._push_in_order(symbols, table, tables)
-            return
+        elif not tables.pairs_from:
+            self._push_grouped(symbols, table, tables)
+        else:
+            levels, number = tables.coded(symbols, table)
+            for part in tables.parts(table):
+                self._push_grouped(levels[part], number[part], tables)
+
+    def _push_grouped(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
         order, groups = _groups(table, tables)
         ordered = symbols[order]
         numbers, starts, ends = groups.T
@@ -140,6 +224,9 @@ class Decoder:
         """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
         if tables.in_order:
             return self._pull_in_order(table, tables)
+        return tables.pulled(table, lambda number: self._pull_grouped(number, tables))
+
+    def _pull_grouped(self, table: TableNumbers, tables: Tables) -> Symbols:
         order, groups = _groups(table, tables)
         ordered = np.empty(len(order), np.int32)
         with readable():

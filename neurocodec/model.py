@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurocodec import trellis
 from neurocodec.entropy import Decoder, Encoder, Tables
 from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
 from neurocodec.layers import freeze
@@ -102,9 +103,10 @@ class Codec:
             here = window_of(y, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y)
-            symbols = quantize(halves.take(step, here), mean).mul_(table >= tables.silent)
+            table = in_pairs(table, position, tables)
+            symbols = quantize(halves.take(step, here) - mean / ONE, table, tables)
             coder.push(to_numpy(symbols), to_numpy(table), tables)
-            halves.put(step, here, dequantize(symbols, mean).float())  # below 2**24: exact
+            halves.put(step, here, dequantize(symbols, mean, table, tables).float())  # below 2**24: exact
             report(done)
 
     def decode_latents(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
@@ -135,8 +137,9 @@ class Codec:
             here = window_of(y_hat, 4, block)
             halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
             mean, table = predictor.predict(step, block, y_hat)
+            table = in_pairs(table, position, tables)
             symbols = self._tensor(coder.pull(to_numpy(table), tables)).view(mean.shape)
-            halves.put(step, here, dequantize(symbols, mean))
+            halves.put(step, here, dequantize(symbols, mean, table, tables))
             report(done)
         return y_hat
 
@@ -259,14 +262,29 @@ def hyper_symbols(z: Tensor) -> Tensor:
     return z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
 
 
-def quantize(y: Tensor, mean: Tensor) -> Tensor:
-    """y float in steps, mean in units of 2**-8 -> int32 symbols."""
-    return (y - mean / ONE).round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
+def in_pairs(table: Tensor, position: int, tables: Tables) -> Tensor:
+    """Table numbers of the prior -> those that they are coded by at a quality position, uint8."""
+    first = tables.first_pair(position, POSITION_BITS)
+    return table + (table >= first) * np.uint8(tables.plain) if first < tables.plain else table
 
 
-def dequantize(symbols: Tensor, mean: Tensor) -> Tensor:
-    """int32 symbols, mean in units of 2**-8 -> y_hat, int32 in units of 2**-8."""
-    return symbols * (1 << LATENT_BITS) + mean
+def quantize(values: Tensor, table: Tensor, tables: Tables) -> Tensor:
+    """y - mean in steps, and table numbers of its shape -> int32 symbols; of pairs, points of the trellis's grid."""
+    symbols = values.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int().mul_(table >= tables.silent)
+    pairs = (table >= tables.plain).flatten().nonzero()[:, 0]
+    if len(pairs):
+        number = (table.flatten()[pairs] - tables.plain).cpu().numpy()
+        points = trellis.quantize(values.flatten()[pairs].cpu().numpy(), number, tables.pair_costs)
+        symbols.view(-1)[pairs] = torch.from_numpy(points).to(symbols.device)
+    return symbols
+
+
+def dequantize(symbols: Tensor, mean: Tensor, table: Tensor, tables: Tables) -> Tensor:
+    """int32 symbols, mean in units of 2**-8, table numbers -> y_hat, int32 in units of 2**-8."""
+    y_hat = symbols * (1 << LATENT_BITS)
+    if tables.pairs_from:
+        y_hat += symbols * (table >= tables.plain) * (trellis.UNIT - (1 << LATENT_BITS))
+    return y_hat.add_(mean)
 
 
 def pad(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
@@ -35,6 +36,7 @@ WINDOW, HALO = 16, 1
 # Adam forgets that, and needs four times the steps for as much; only beyond MANY, where noise decides, it is no worse.
 # z, of which a little decides much, has Adam in any case.
 RATE, LAST_RATE = 0.01, 0.3  # of the descent while rounding is softest, and the share of it that is left at the end
+PACE = 0.6  # of latents on a trellis, which are not rounded meanwhile: the factor of their rate
 FARTHEST = 0.5  # quantization steps that y goes at most, where a picture is unlike any other
 ADAM_RATE, ADAM_LAST_RATE, BETAS = 0.02, 0.1, (0.9, 0.99)  # Adam's, in quantization steps
 SHARPNESS = (2.5, 25.0)  # of the relaxed rounding, first and last
@@ -133,6 +135,7 @@ class Window:
         self.x = window(picture, STRIDE, outer)[:, :height, :width].float() / 255
         self.t = model.codec.t(position).float()
         self.multiplier = model.multiplier(position)
+        self.first_pair = model.codec.y_tables_at(position).first_pair(position, POSITION_BITS)
 
     def refine(self, steps: int, report: Report) -> Latents:
         """The latents of the window after so many steps."""
@@ -147,7 +150,10 @@ class Window:
             for optimizer, lr in ((y_optimizer, rate), (z_optimizer, z_rate)):
                 optimizer.param_groups[0]["lr"] = lr
                 optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self.loss(self.placed(moving), schedule.rounding(step, generator)))
+            rounding = schedule.rounding(step, generator, self.first_pair)
+            torch.autograd.backward(self.loss(self.placed(moving), rounding))
+            if rounding.pairs is not None:
+                schedule.pace(moving.y, window(rounding.pairs, 4, self.inner), step)
             schedule.bound(moving.y, rate)
             y_optimizer.step()
             z_optimizer.step()
@@ -223,8 +229,15 @@ class Schedule:
         """The slope of relaxed rounding halfway between whole numbers."""
         return self._between(self.ends, step)
 
-    def rounding(self, step: int, generator: torch.Generator) -> SoftRounding:
-        return SoftRounding(self.sharpness(step), self._between(self.jitter, step), generator, self.straight)
+    def rounding(self, step: int, generator: torch.Generator, first_pair: int) -> SoftRounding:
+        sharpness, jitter = self.sharpness(step), self._between(self.jitter, step)
+        return SoftRounding(sharpness, jitter, generator, self.straight, first_pair)
+
+    def pace(self, y: Tensor, pairs: Tensor, step: int) -> None:
+        """Have y descend at its own rate where it is a pair's: what is not rounded needs no caution."""
+        if not self.many and y.grad is not None:
+            factor = PACE / (self.ends[0] / self.sharpness(step)) ** self.caution
+            y.grad.mul_(torch.where(pairs, factor, 1.0))
 
     def _between(self, ends: tuple[float, float], step: int) -> float:
         first, last = ends

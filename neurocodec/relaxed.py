@@ -51,11 +51,11 @@ class RelaxedPrior:
         psi = self.h_s(z_hat, t)
         mean_1, table_1 = self.context.head_1(psi)
         first = mask_1(y)
-        y_hat_1 = (rounding.y(y - mean_1)[0] + mean_1) * first
+        y_hat_1 = (rounding.y(y - mean_1, table_1)[0] + mean_1) * first
         mean_2, table_2 = self.context.head_2(self.context.features_2(psi, y_hat_1))
         mean = torch.where(first, mean_1, mean_2)
         table = torch.where(first, table_1, table_2)
-        symbols, priced = rounding.y(y - mean)
+        symbols, priced = rounding.y(y - mean, table)
         loud = (t >= LOUD / (1 << POSITION_BITS))[:, None, None, None]
         bits_y = between(self.y_costs, priced, rounding.table(table), TABLES * loud.long()).flatten(1).sum(1)
         return symbols + mean, bits_y, bits_z
@@ -77,12 +77,12 @@ class Rounding:
 
     soft = False
 
-    def y(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Symbols, and what they are priced as."""
+    def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Symbols of table numbers, which are not rounded, and what they are priced as."""
         return self.symbols("y", v)
 
     def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`y`."""
+        """As :meth:`y`, whatever the table."""
         return self.symbols("z", v)
 
     def table(self, v: Tensor) -> Tensor:
@@ -98,13 +98,32 @@ class Rounding:
 class SoftRounding(Rounding):
     """A step between whole numbers with a slope of `sharpness` in the middle, where it is moved at random by `jitter`
     (a standard deviation, in steps): one sample of the noise for all that is asked of it. `straight` is the share of
-    the gradient that is the identity's, and leads away from whole numbers, too, where the step is flat."""
+    the gradient that is the identity's, and leads away from whole numbers, too, where the step is flat.
+
+    Latents of tables from `first_pair` on, whose points a trellis chooses, stay as they are, for those are dense; `pairs`
+    says which ones did."""
 
     soft = True
 
-    def __init__(self, sharpness: float, jitter: float, generator: torch.Generator, straight: float = 0.0) -> None:
+    def __init__(
+        self,
+        sharpness: float,
+        jitter: float,
+        generator: torch.Generator,
+        straight: float = 0.0,
+        first_pair: int = TABLES,
+    ) -> None:
         self.sharpness, self.jitter, self.generator, self.straight = sharpness, jitter, generator, straight
+        self.first_pair = first_pair
+        self.pairs: Tensor | None = None
         self.noise: dict[str, Tensor] = {}
+
+    def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        soft, priced = self.symbols("y", v)
+        if self.first_pair == TABLES:
+            return soft, priced
+        self.pairs = self.table(table.detach()).round() >= self.first_pair
+        return torch.where(self.pairs, v, soft), torch.where(self.pairs, v, priced)
 
     def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
         if name not in self.noise:

@@ -132,16 +132,23 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
         make_exact(networks.get_submodule(name), integers)
     _load_floats(networks, (*ENCODER_PARTS, "g_s"), tensors)
     y_tables, z_tables = (
-        Tables(tensors[f"{k}.frequencies"].numpy(), tensors[f"{k}.radius"].numpy(), k == "z_tables")
+        Tables(
+            tensors[f"{k}.frequencies"].numpy(),
+            tensors[f"{k}.radius"].numpy(),
+            k == "z_tables",
+            tuple(tensors[f"{k}.pairs_from"].tolist()) if f"{k}.pairs_from" in tensors else (),
+        )
         for k in ("y_tables", "z_tables")
     )
-    _check_hyper_tables(z_tables)
+    _check_tables(y_tables, z_tables, config.anchors)
     return Codec(networks.to(device), y_tables, z_tables)
 
 
-def _check_hyper_tables(tables: Tables) -> None:
-    """Raise WeightsError unless there is one for each phase of each."""
-    if len(tables.radius) != PHASES * TABLES:
+def _check_tables(y_tables: Tables, z_tables: Tables, anchors: int) -> None:
+    """Raise WeightsError unless there is one for each phase of each of z, and for each number of y."""
+    if y_tables.plain != TABLES or len(y_tables.pairs_from) not in (0, anchors):
+        raise WeightsError("its tables of latents are not those of this release.")
+    if len(z_tables.radius) != PHASES * TABLES:
         raise WeightsError("its tables of hyper-latents are not those of this release.")
 
 

@@ -31,6 +31,9 @@ class Die:
 
     def pull(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
         """Symbols for the tables numbered in table (N,) -> (N,) int32."""
+        return tables.pulled(table, lambda number: self._cast(number, tables))
+
+    def _cast(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
         # One number for each symbol in coding order, so that a symbol's chance does not hang on its neighbours' tables.
         chances = self.generator.random(len(table))
         symbols = np.empty(len(table), np.int32)

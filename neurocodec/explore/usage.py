@@ -74,6 +74,7 @@ class _Ledger:
 
 def costs_of(symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> NDArray[np.float64]:
     """Bits of symbols (N,) coded with the tables numbered in table (N,)."""
+    symbols, table = tables.coded(symbols, table)
     bits = np.empty(len(symbols))
     for number in np.unique(table).tolist():
         here = np.flatnonzero(table == number)

@@ -69,7 +69,7 @@ def export(
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
     if valid is not None:
         shipped = weights.load(str(out), CPU).codec
-        before = weights.build_codec(config, tensors | _table_tensors(*model_tables()), CPU)
+        before = weights.build_codec(config, tensors | _table_tensors(*model_tables(config.anchors)), CPU)
         measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
     return digest
 
@@ -162,32 +162,43 @@ def float_tensors(model: TrainingModel, *parts: str) -> dict[str, Tensor]:
     return {f"{part}.{k}": v.half() for part, state in states.items() for k, v in state.items()}
 
 
+@torch.inference_mode()
 def freeze_tables(
     model: TrainingModel, tensors: dict[str, Tensor], pictures: Sequence[Tensor], report: Callable[[str], None]
 ) -> dict[str, Tensor]:
     """The frozen tables as tensors of a weights file, counted on pictures (H, W, 3) uint8."""
     config = model.networks.config
-    codec = weights.build_codec(config, tensors | _table_tensors(*model_tables()), CPU)
+    codec = weights.build_codec(config, tensors | _table_tensors(*model_tables(config.anchors)), CPU)
+    # Plain tables are what refinement and training ask, whatever files have in their place.
+    plain = Codec(codec.networks, codec.y_tables.without_pairs(), codec.z_tables)
     counter, top = SymbolCounter(), (config.anchors - 1) << POSITION_BITS
     for i, picture in enumerate(pictures):
         for anchor in range(config.anchors):
             # A quarter off the anchors each time, so that tables see the positions between, too.
             offset = (i % 4 - 2) * (1 << POSITION_BITS) // 4
-            codec.push_latents(picture, min(max((anchor << POSITION_BITS) + offset, 0), top), counter)
+            at = min(max((anchor << POSITION_BITS) + offset, 0), top)
+            y = codec.analyse(picture, at)
+            z = codec.hyper_analyse(y, at)
+            for each in (plain, codec):
+                each.push_y_z(y.clone(), z, at, counter)
+    counts = counter.of(codec.y_tables)
+    for number, count in counter.of(plain.y_tables).items():
+        counts[number] = counts.get(number, np.zeros_like(count)) + count
     report(f"tables frozen on {len(pictures)} pictures")
     return _table_tensors(
-        silenced(counted_tables(codec.y_tables, counter.of(codec.y_tables))),
+        silenced(counted_tables(codec.y_tables, counts)),
         counted_tables(codec.z_tables, counter.of(codec.z_tables)),
     )
 
 
 def _table_tensors(y_tables: Tables, z_tables: Tables) -> dict[str, Tensor]:
     named = {"y_tables": y_tables, "z_tables": z_tables}
-    return {
+    tensors = {
         f"{name}.{field}": torch.from_numpy(getattr(tables, field))
         for name, tables in named.items()
         for field in ("frequencies", "radius")
     }
+    return tensors | {"y_tables.pairs_from": torch.tensor(y_tables.pairs_from, dtype=torch.int32)}
 
 
 def load_crops(folder: Path) -> list[Tensor]:

@@ -14,13 +14,18 @@ import torch
 from numpy.typing import NDArray
 
 from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.fixedpoint import ONE
 from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES
 from neurocodec.training.objective import gaussian_pmf
+from neurocodec.trellis import UNIT, point
 
 BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
 TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
 Z_RADIUS = 31  # symbols that z tables cover
+# At each of eight quality anchors, the first table whose latents are coded by a trellis: narrower ones are mostly zero,
+# which it makes no cheaper, and the synthesis has learnt from plainly rounded ones what their zeros stand for.
+PAIRS_FROM = (22, 20, 17, 14, 9, 7, 7, 7)
 
 
 class SymbolCounter:
@@ -33,6 +38,7 @@ class SymbolCounter:
     def push(self, symbols: NDArray[np.int32], table: NDArray[Any], tables: Tables) -> None:
         """Count symbols (N,) of the tables numbered in table (N,)."""
         counts = self.counts.setdefault(id(tables), {})
+        symbols, table = tables.coded(symbols, table)
         order = np.argsort(table, kind="stable")
         numbers, starts = np.unique(table[order], return_index=True)
         for number, values in zip(numbers.tolist(), np.split(symbols[order], starts[1:]), strict=True):
@@ -49,22 +55,27 @@ class SymbolCounter:
         return self.counts.get(id(tables), {})
 
 
-def model_tables() -> tuple[Tables, Tables]:
-    """The tables that a model believes in before anything is counted, for y and for z."""
-    y_rows = []
+def model_tables(anchors: int) -> tuple[Tables, Tables]:
+    """The tables that a model of so many anchors believes in before anything is counted, for y and for z."""
+    y_rows, pairs = [], []
     for i in range(TABLES):
         scale = SCALE_MIN * 2 ** (i / SCALE_OCTAVE)
         radius = 2 + int(REACH * scale)
         symbols = torch.arange(-radius, radius + 1.0, dtype=torch.float64)
-        pmf = gaussian_pmf(symbols, torch.full_like(symbols, i)).numpy()
-        y_rows.append(np.append(pmf, 0.0))
+        y_rows.append(np.append(gaussian_pmf(symbols, torch.full_like(symbols, i)).numpy(), 0.0))
+        levels = np.arange(-radius, radius + 1, dtype=np.int32)
+        for quantizer in (0, 1):
+            points = torch.from_numpy(point(levels, np.array(quantizer, np.uint8)) * (UNIT / ONE))
+            pairs.append(np.append(gaussian_pmf(points, torch.full_like(points, i)).numpy(), 0.0))
     symbols = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0, dtype=torch.float64)
     z_rows = []
     for phase in range(PHASES):
         mean = (phase + 0.5) / PHASES - 0.5
         for i in range(TABLES):
             z_rows.append(np.append(gaussian_pmf(symbols - mean, torch.full_like(symbols, i)).numpy(), 0.0))
-    return freeze(y_rows), freeze(z_rows, in_order=True)
+    at = np.linspace(0, len(PAIRS_FROM) - 1, anchors)
+    pairs_from = tuple(int(n) for n in np.interp(at, range(len(PAIRS_FROM)), PAIRS_FROM))
+    return freeze(y_rows + pairs, pairs_from=pairs_from), freeze(z_rows, in_order=True)
 
 
 def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]]) -> Tables:
@@ -82,7 +93,7 @@ def counted_tables(believed: Tables, counts: dict[int, NDArray[np.int64]]) -> Ta
         beyond = np.cumsum((inside + inside[::-1])[:radius])  # weight at |symbol| >= radius - k
         cut = min(int(np.count_nonzero(beyond + escape < TAIL * row.sum())), radius - 1)
         rows.append(np.append(inside[cut : len(inside) - cut], escape + (beyond[cut - 1] if cut else 0.0)))
-    return freeze(rows, believed.in_order)
+    return freeze(rows, believed.in_order, believed.pairs_from)
 
 
 def silenced(tables: Tables) -> Tables:
@@ -92,10 +103,11 @@ def silenced(tables: Tables) -> Tables:
     return Tables(
         np.concatenate([np.array([1 << PRECISION, 0], np.int32), tables.frequencies[rest:]]),
         np.concatenate([np.zeros(1, np.int32), tables.radius[1:]]),
+        pairs_from=tables.pairs_from,
     )
 
 
-def freeze(rows: list[NDArray[np.float64]], in_order: bool = False) -> Tables:
+def freeze(rows: list[NDArray[np.float64]], in_order: bool = False, pairs_from: tuple[int, ...] = ()) -> Tables:
     """Weights of symbols -R .. R and the escape -> integers that sum to 2**PRECISION, none zero."""
     frozen = []
     for row in rows:
@@ -104,4 +116,4 @@ def freeze(rows: list[NDArray[np.float64]], in_order: bool = False) -> Tables:
         integers[np.argmax(integers)] += (1 << PRECISION) - integers.sum()
         frozen.append(integers)
     radius = np.array([(len(row) - 2) // 2 for row in frozen], np.int32)
-    return Tables(np.concatenate(frozen), radius, in_order)
+    return Tables(np.concatenate(frozen), radius, in_order, pairs_from)
