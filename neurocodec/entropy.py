@@ -106,7 +106,7 @@ class Tables:
         return costs.reshape(self.plain, 2, -1)
 
     def coded(self, symbols: Symbols, table: TableNumbers) -> tuple[Symbols, TableNumbers]:
-        """Symbols (N,) of the tables numbered in table (N,) -> what is coded with which of the tables there are (N,)."""
+        """Symbols (N,) and their table numbers (N,) -> what is coded, and with which of the tables there are (N,)."""
         pairs = np.flatnonzero(table >= self.plain)
         if not pairs.size:
             return symbols, table

@@ -106,7 +106,7 @@ class Codec:
             table = in_pairs(table, position, tables)
             symbols = quantize(halves.take(step, here) - mean / ONE, table, tables)
             coder.push(to_numpy(symbols), to_numpy(table), tables)
-            halves.put(step, here, dequantize(symbols, mean, table, tables).float())  # below 2**24: exact
+            halves.put(step, here, dequantize(symbols, table, tables).add_(mean).float())  # below 2**24: exact
             report(done)
 
     def decode_latents(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
@@ -139,7 +139,7 @@ class Codec:
             mean, table = predictor.predict(step, block, y_hat)
             table = in_pairs(table, position, tables)
             symbols = self._tensor(coder.pull(to_numpy(table), tables)).view(mean.shape)
-            halves.put(step, here, dequantize(symbols, mean, table, tables))
+            halves.put(step, here, dequantize(symbols, table, tables).add_(mean))
             report(done)
         return y_hat
 
@@ -265,7 +265,7 @@ def hyper_symbols(z: Tensor) -> Tensor:
 def in_pairs(table: Tensor, position: int, tables: Tables) -> Tensor:
     """Table numbers of the prior -> those that they are coded by at a quality position, uint8."""
     first = tables.first_pair(position, POSITION_BITS)
-    return table + (table >= first) * np.uint8(tables.plain) if first < tables.plain else table
+    return table + (table >= first).to(table.dtype) * tables.plain if first < tables.plain else table
 
 
 def quantize(values: Tensor, table: Tensor, tables: Tables) -> Tensor:
@@ -279,12 +279,12 @@ def quantize(values: Tensor, table: Tensor, tables: Tables) -> Tensor:
     return symbols
 
 
-def dequantize(symbols: Tensor, mean: Tensor, table: Tensor, tables: Tables) -> Tensor:
-    """int32 symbols, mean in units of 2**-8, table numbers -> y_hat, int32 in units of 2**-8."""
-    y_hat = symbols * (1 << LATENT_BITS)
+def dequantize(symbols: Tensor, table: Tensor, tables: Tables) -> Tensor:
+    """int32 symbols, and table numbers of their shape -> y_hat - mean, int32 in units of 2**-8."""
+    found = symbols * (1 << LATENT_BITS)
     if tables.pairs_from:
-        y_hat += symbols * (table >= tables.plain) * (trellis.UNIT - (1 << LATENT_BITS))
-    return y_hat.add_(mean)
+        found -= symbols * (table >= tables.plain) * ((1 << LATENT_BITS) - trellis.UNIT)
+    return found
 
 
 def pad(x: Tensor) -> Tensor:

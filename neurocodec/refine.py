@@ -36,7 +36,7 @@ WINDOW, HALO = 16, 1
 # Adam forgets that, and needs four times the steps for as much; only beyond MANY, where noise decides, it is no worse.
 # z, of which a little decides much, has Adam in any case.
 RATE, LAST_RATE = 0.01, 0.3  # of the descent while rounding is softest, and the share of it that is left at the end
-PACE = 0.6  # of latents on a trellis, which are not rounded meanwhile: the factor of their rate
+PACE = 1.2  # of latents on a trellis, which are not rounded meanwhile: the factor of their rate
 FARTHEST = 0.5  # quantization steps that y goes at most, where a picture is unlike any other
 ADAM_RATE, ADAM_LAST_RATE, BETAS = 0.02, 0.1, (0.9, 0.99)  # Adam's, in quantization steps
 SHARPNESS = (2.5, 25.0)  # of the relaxed rounding, first and last

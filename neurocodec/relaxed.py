@@ -23,7 +23,7 @@ class RelaxedPrior:
     """The context of z, h_s and context in float, and the costs of a codec's tables."""
 
     def __init__(self, codec: Codec, hyper_context: HyperContext, h_s: HyperSynthesis, context: Context) -> None:
-        self.hyper_context, self.h_s, self.context = hyper_context, h_s, context
+        self.codec, self.hyper_context, self.h_s, self.context = codec, hyper_context, h_s, context
         quiet, loud = (costs(tables, range(TABLES)) for tables in (codec.y_tables, codec.loud_tables))
         self.y_costs = torch.cat(widened(quiet, loud)).to(codec.device)  # (2 * TABLES, 2 * R + 1)
         self.z_costs = costs(codec.z_tables, range(PHASES * TABLES)).to(codec.device)
@@ -100,8 +100,8 @@ class SoftRounding(Rounding):
     (a standard deviation, in steps): one sample of the noise for all that is asked of it. `straight` is the share of
     the gradient that is the identity's, and leads away from whole numbers, too, where the step is flat.
 
-    Latents of tables from `first_pair` on, whose points a trellis chooses, stay as they are, for those are dense; `pairs`
-    says which ones did."""
+    Latents of tables from `first_pair` on, whose points a trellis chooses, stay as they are, for points are dense;
+    `pairs` says which ones did."""
 
     soft = True
 

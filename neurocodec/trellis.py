@@ -14,12 +14,13 @@ LANES side by side, each lane a trellis of its own. A row has few tables, is cod
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Symbols = NDArray[np.int32]
-TableNumbers = NDArray[np.uint8]
+Numbers = NDArray[Any]  # small and not negative: of tables, quantizers, states
 Floats = NDArray[np.float32]
 
 ROWS = 64  # of a lane, at most
@@ -33,21 +34,21 @@ CHUNK = 1 << 11  # lanes that an encoder works at together: they stay in the cac
 FARTHEST = 1 << 14  # points from zero
 
 
-def following(state: NDArray[np.uint8], levels: Symbols) -> NDArray[np.uint8]:
+def following(state: Numbers, levels: Symbols) -> Numbers:
     """The state behind levels, elementwise."""
     quantizer = state & 1
-    after: NDArray[np.uint8] = (state >> 1) ^ 9 * quantizer ^ 2 * (levels & 1).astype(np.uint8)
+    after: Numbers = (state >> 1) ^ 9 * quantizer ^ 2 * (levels & 1).astype(np.uint8)
     return after
 
 
-def rows(table: TableNumbers) -> list[NDArray[np.int64]]:
+def rows(table: Numbers) -> list[NDArray[np.int64]]:
     """The elements (N,) of pairs of tables, numbered in table (N,), as rows of lanes, the last row shorter."""
     order = np.argsort(table, kind="stable")
     lanes = max(1, -(-len(order) // ROWS))
     return [order[start : start + lanes] for start in range(0, len(order), lanes)]
 
 
-def levels_of(symbols: Symbols, table: TableNumbers) -> tuple[Symbols, NDArray[np.uint8]]:
+def levels_of(symbols: Symbols, table: Numbers) -> tuple[Symbols, Numbers]:
     """Points of the fine grid (N,) that a trellis leads to -> their levels and the quantizers that they are of (N,)."""
     levels, quantizers = np.empty_like(symbols), np.empty(len(symbols), np.uint8)
     state = np.zeros(-(-len(symbols) // ROWS), np.uint8)
@@ -59,7 +60,7 @@ def levels_of(symbols: Symbols, table: TableNumbers) -> tuple[Symbols, NDArray[n
     return levels, quantizers
 
 
-def symbols_of(table: TableNumbers, pull: Callable[[TableNumbers, NDArray[np.uint8]], Symbols]) -> Symbols:
+def symbols_of(table: Numbers, pull: Callable[[Numbers, Numbers], Symbols]) -> Symbols:
     """The inverse of :func:`levels_of`; pull gives the levels of a row, of numbers of tables and quantizers."""
     symbols = np.empty(len(table), np.int32)
     state = np.zeros(-(-len(symbols) // ROWS), np.uint8)
@@ -71,19 +72,19 @@ def symbols_of(table: TableNumbers, pull: Callable[[TableNumbers, NDArray[np.uin
     return symbols
 
 
-def level(points: Symbols, quantizer: NDArray[np.uint8]) -> Symbols:
+def level(points: Symbols, quantizer: Numbers) -> Symbols:
     """The number of points in their quantizer: half of it, of an odd one away from zero."""
     levels: Symbols = (points + quantizer * np.sign(points)) // 2
     return levels
 
 
-def point(levels: Symbols, quantizer: NDArray[np.uint8]) -> Symbols:
+def point(levels: Symbols, quantizer: Numbers) -> Symbols:
     """The inverse of :func:`level`."""
     points: Symbols = 2 * levels - quantizer * np.sign(levels)
     return points
 
 
-def quantize(values: Floats, table: TableNumbers, costs: Floats) -> Symbols:
+def quantize(values: Floats, table: Numbers, costs: Floats) -> Symbols:
     """values (N,) in steps of the plain quantizer -> the points of the fine grid (N,) that a trellis leads to with the
     least squared error and bits. costs (T, 2, R + 1): bits of levels 0 .. R, or of those below zero, of each table and
     quantizer."""
@@ -104,7 +105,7 @@ def quantize(values: Floats, table: TableNumbers, costs: Floats) -> Symbols:
     return symbols
 
 
-def _candidates(values: Floats, table: TableNumbers, costs: Floats) -> tuple[Symbols, Floats]:
+def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols, Floats]:
     """Of each subset of the fine grid, 2 * quantizer + parity of the level, the nearest point and what it costs,
     (4, N)."""
     step, reach = np.float32(UNIT / 256), costs.shape[2] - 1
@@ -149,9 +150,10 @@ def _way(weights: Floats) -> NDArray[np.int64]:
     turns = np.empty((length, STATES, lanes), np.bool_)
     first, second = np.empty_like(total), np.empty_like(total)
     for row, turn in zip(weights, turns, strict=True):
-        for way, out in ((0, first), (1, second)):
-            np.take(total, _BEFORE[:, way], axis=0, out=out)
-            out += row[_SUBSET[:, way]]
+        np.take(total, _BEFORE[:, 0], axis=0, out=first)
+        np.take(total, _BEFORE[:, 1], axis=0, out=second)
+        first += row[_SUBSET[:, 0]]
+        second += row[_SUBSET[:, 1]]
         np.less(second, first, out=turn)
         np.minimum(first, second, out=total)
     # And back from the cheapest end.

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from neurocodec import weights
+from neurocodec.model import Codec
 from tests.commands import MODEL, run
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -20,6 +21,12 @@ from tests.golden.make import TINY
 def tiny() -> weights.LoadedModel:
     """The tiny model of the golden files, on the CPU."""
     return weights.load(str(TINY), torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def plain(tiny: weights.LoadedModel) -> Codec:
+    """Its codec without a trellis, which depends on what is coded together."""
+    return Codec(tiny.codec.networks, tiny.codec.y_tables.without_pairs(), tiny.codec.z_tables)
 
 
 @pytest.fixture(scope="session")

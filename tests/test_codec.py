@@ -19,7 +19,7 @@ from neurocodec import api, container, fields, metrics, model, precision, predic
 from neurocodec.entropy import Decoder, Tables
 from neurocodec.errors import FormatError, WeightsError
 from neurocodec.fixedpoint import ONE, UNIT, make_exact
-from neurocodec.model import Codec, dequantize, hyper_symbols, whole
+from neurocodec.model import Codec, dequantize, hyper_symbols, in_pairs, whole
 from neurocodec.networks import Config, Networks
 from neurocodec.predictor import HyperPredictor
 from neurocodec.prior import TABLES, Halves, whole_and_phase
@@ -72,17 +72,20 @@ def test_round_trip(kind: str, height: int, width: int, hundredths: int, grey: b
 def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedModel) -> None:
     pixels = torch.from_numpy(draw("shapes", 200, 260))
     recorder = Recorder()
-    tiny.codec.push_latents(pixels, 5000, recorder)
-    y_hat = tiny.codec.decode_latents(tiny.codec.compress(pixels, 5000), 200, 260, 5000)
+    tiny.codec.push_latents(pixels, 300, recorder)
+    y_hat = tiny.codec.decode_latents(tiny.codec.compress(pixels, 300), 200, 260, 300)
     with torch.inference_mode():
-        z_symbols = hyper_symbols(tiny.codec.hyper_analyse(tiny.codec.analyse(pixels, 5000), 5000))
-    predictor = tiny.codec.predictor(z_symbols, 5000)
+        z_symbols = hyper_symbols(tiny.codec.hyper_analyse(tiny.codec.analyse(pixels, 300), 300))
+    predictor = tiny.codec.predictor(z_symbols, 300)
     rebuilt = torch.zeros_like(y_hat)
     halves = Halves(16, 20, y_hat.shape[3], y_hat.device)
     for step in (1, 2):
         with torch.inference_mode():
-            mean, _ = predictor.predict(step, whole((4, 5)), rebuilt)
-        halves.put(step, rebuilt, dequantize(torch.from_numpy(recorder.pushed[step - 3]).view(mean.shape), mean))
+            mean, table = predictor.predict(step, whole((4, 5)), rebuilt)
+        table = in_pairs(table, 300, tiny.codec.y_tables)
+        assert 0 < int((table >= TABLES).sum()) < table.numel()
+        symbols = torch.from_numpy(recorder.pushed[step - 3]).view(mean.shape)
+        halves.put(step, rebuilt, dequantize(symbols, table, tiny.codec.y_tables) + mean)
     assert torch.equal(y_hat, rebuilt)
 
 
@@ -124,18 +127,24 @@ def test_a_mean_is_a_symbol_and_a_phase() -> None:
     assert phase[:5].tolist() == pytest.approx([0, 0.08, 4, 7.92, 0])
 
 
-def test_large_pictures_are_coded_block_by_block(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of 2 x 2 units stand for those of 32 x 32: other bytes of about the same number, the same latents."""
+def test_large_pictures_are_coded_block_by_block(
+    tiny: weights.LoadedModel, plain: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 2 x 2 units stand for those of 32 x 32: other bytes of about the same number, the same latents; on a
+    trellis, which starts anew in each block, what the encoder had."""
     pixels, position = torch.from_numpy(draw("shapes", 300, 420)), 5000
-    plain = tiny.codec.compress(pixels, position)
-    wanted = tiny.codec.decode_latents(plain, 300, 420, position)
+    whole = plain.compress(pixels, position)
+    wanted = plain.decode_latents(whole, 300, 420, position)
     monkeypatch.setattr(model, "BLOCK", 2)
-    blocks, recorder = tiny.codec.compress(pixels, position), Recorder()
-    tiny.codec.push_latents(pixels, position, recorder)
+    blocks, recorder = plain.compress(pixels, position), Recorder()
+    y_hat = tiny.codec.push_latents(pixels, position, recorder)
     assert len(recorder.pushed) == 1 + 2 * 3 * 4
-    assert abs(len(blocks) - len(plain)) <= 8
-    assert blocks != plain
-    assert torch.equal(tiny.codec.decode_latents(blocks, 300, 420, position), wanted)
+    assert abs(len(blocks) - len(whole)) <= 8
+    assert blocks != whole
+    assert torch.equal(plain.decode_latents(blocks, 300, 420, position), wanted)
+    on_trellis = tiny.codec.decode_latents(tiny.codec.compress(pixels, position), 300, 420, position)
+    assert torch.equal(on_trellis.float(), y_hat)
+    assert not torch.equal(on_trellis, wanted)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -178,7 +178,7 @@ def test_format_document_describes_the_header() -> None:
     fields = {name: data[o : o + n] for name, (o, n) in fixed.items()}
     assert fields == {
         "magic": MAGIC,
-        "version": b"\x03",
+        "version": b"\x04",
         "model id": b"\x01",
         "flags": b"\x00",
         "quality": struct.pack("<H", 7500),

@@ -21,6 +21,7 @@ from neurocodec import api, container, model, weights
 from neurocodec.explore import charts, explain, page, usage
 from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.images import Picture
+from neurocodec.model import Codec
 from neurocodec.windows import silent
 from tests.browser import CHROMIUM, DRIVER, browse, console
 from tests.commands import MODEL, assert_error, run
@@ -48,14 +49,14 @@ def test_rates_are_those_of_the_file(name: str) -> None:
         assert found.z.shape == (3, 4)
 
 
-def test_the_map_knows_its_place(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_map_knows_its_place(plain: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that are coded one by one put their bits where one block does; noise in a corner is dear there."""
     pixels = draw("flat", 256, 320)
     pixels[:64, 256:] = draw("noise", 64, 64)
     x = torch.from_numpy(pixels)
-    one = usage.measure(tiny.codec, x, POSITION)
+    one = usage.measure(plain, x, POSITION)
     monkeypatch.setattr(model, "BLOCK", 1)
-    many = usage.measure(tiny.codec, x, POSITION)
+    many = usage.measure(plain, x, POSITION)
     assert torch.equal(one.y_hat, many.y_hat)
     torch.testing.assert_close(one.y, many.y)
     torch.testing.assert_close(one.channels, many.channels)

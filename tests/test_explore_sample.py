@@ -69,7 +69,7 @@ def test_a_sample_is_a_file_and_typical_of_the_prior(tiny: weights.LoadedModel) 
     y_hat = codec.pull_latents(die, height, width, POSITION)
     assert torch.equal(codec.decode_latents(die.encoder.finish(), height, width, POSITION), y_hat)
     spent = sum(costs_of(*d).sum() for d in die.drawn)
-    expected = sum(entropy(tables, n) for _, table, tables in die.drawn for n in table.tolist())
+    expected = sum(entropy(d[2], n) for d in die.drawn for n in d[2].coded(d[0], d[1])[1].tolist())
     assert spent == pytest.approx(expected, rel=0.03)
 
 

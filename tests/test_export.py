@@ -85,7 +85,7 @@ def test_export_needs_a_run(tmp_path: Path) -> None:
 
 
 def test_counted_tables_follow_the_counts_and_keep_every_symbol_possible() -> None:
-    believed, of_z = model_tables()
+    believed, of_z = model_tables(8)
     counter = SymbolCounter()
     rng = np.random.default_rng(0)
     symbols = np.round(rng.laplace(0, 1.0, 200_000)).astype(np.int32)

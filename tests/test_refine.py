@@ -17,6 +17,7 @@ from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, UNIT
 from neurocodec.model import Codec
 from neurocodec.objective import Objective
+from neurocodec.prior import TABLES
 from neurocodec.refine import (
     ADAM_RATE,
     EFFORT_STEPS,
@@ -25,6 +26,7 @@ from neurocodec.refine import (
     JITTER,
     LAST_RATE,
     MANY,
+    PACE,
     RATE,
     SHARPNESS,
     Latents,
@@ -53,7 +55,7 @@ def plain_at(codec: Codec, x: torch.Tensor, position: int) -> Latents:
 
 
 def test_costs_are_what_the_tables_say(tiny: weights.LoadedModel) -> None:
-    tables = tiny.codec.y_tables
+    tables = tiny.codec.y_tables.without_pairs()
     rows = costs(tables, range(len(tables.radius)))
     rng = np.random.default_rng(0)
     numbers = rng.integers(0, len(tables.radius), 500)
@@ -93,22 +95,22 @@ def test_soft_rounding_becomes_rounding() -> None:
     v = torch.tensor([-1.3, -0.2, 0.1, 0.9, 2.4]).repeat(400, 1)
     generator = torch.Generator().manual_seed(1)
     soft = SoftRounding(2.5, 0.1, generator)
-    symbols, priced = soft.y(v)
+    symbols, priced = soft.z(v)
     assert torch.equal(symbols, priced)
-    assert torch.equal(symbols, soft.y(v)[0])  # one sample for all that ask
-    assert not torch.equal(symbols, SoftRounding(2.5, 0.1, generator).y(v)[0])
+    assert torch.equal(symbols, soft.z(v)[0])  # one sample for all that ask
+    assert not torch.equal(symbols, SoftRounding(2.5, 0.1, generator).z(v)[0])
     assert bool(((symbols >= v.floor()) & (symbols <= v.floor() + 1)).all())
-    hard = SoftRounding(1000, 0.01, generator).y(v)[0]
+    hard = SoftRounding(1000, 0.01, generator).z(v)[0]
     assert torch.allclose(hard, v.round(), atol=1e-3)
 
 
 def test_soft_rounding_is_as_steep_and_as_unsteady_as_it_says() -> None:
     middle = torch.full((20000,), 0.5, requires_grad=True)
-    still = SoftRounding(2.5, 0.0, torch.Generator()).y(middle)[0]
+    still = SoftRounding(2.5, 0.0, torch.Generator()).z(middle)[0]
     (slope,) = torch.autograd.grad(still.sum(), middle)
     assert slope[0].item() == pytest.approx(2.5, rel=1e-4)
     # Near the middle, noise moves a latent by the jitter before it is rounded.
-    moved = SoftRounding(2.5, 0.02, torch.Generator().manual_seed(2)).y(middle)[0]
+    moved = SoftRounding(2.5, 0.02, torch.Generator().manual_seed(2)).z(middle)[0]
     assert float((moved.detach() - 0.5).std()) == pytest.approx(2.5 * 0.02, rel=0.03)
 
 
@@ -225,7 +227,7 @@ def test_the_coarse_term_holds_colour_and_not_texture() -> None:
 def test_schedules_cool_down(steps: int) -> None:
     schedule, generator = Schedule(steps), torch.Generator()
     rates, z_rates = zip(*(schedule.rates(step) for step in range(steps)), strict=True)
-    roundings = [schedule.rounding(step, generator) for step in range(steps)]
+    roundings = [schedule.rounding(step, generator, TABLES) for step in range(steps)]
     sharpness, jitter = [r.sharpness for r in roundings], [r.jitter for r in roundings]
     assert list(rates) == sorted(rates, reverse=True)
     assert list(z_rates) == sorted(z_rates, reverse=True)
@@ -252,7 +254,34 @@ def test_schedules_cool_down(steps: int) -> None:
 def test_the_straight_share_leads_away_from_whole_numbers() -> None:
     for straight in (0.0, 0.4):
         v = torch.tensor([3.0], requires_grad=True)
-        symbols = SoftRounding(8.0, 0.0, torch.Generator(), straight).y(v)[0]
+        symbols = SoftRounding(8.0, 0.0, torch.Generator(), straight).z(v)[0]
         assert symbols.item() == pytest.approx(3.0, abs=1e-4)  # what is decoded stays the same
         (slope,) = torch.autograd.grad(symbols.sum(), v)
         assert slope.item() == pytest.approx(straight, abs=1e-3)
+
+
+def test_latents_on_a_trellis_are_not_rounded_meanwhile() -> None:
+    v = torch.tensor([0.3, 0.3, 1.4], requires_grad=True)
+    table = torch.tensor([9.4, 9.6, 200.0])  # the third ran out of the tables there are
+    rounding = SoftRounding(25.0, 0.0, torch.Generator(), first_pair=10)
+    symbols, priced = rounding.y(v, table)
+    assert rounding.pairs is not None
+    assert rounding.pairs.tolist() == [False, True, True]
+    assert torch.equal(symbols, priced)
+    assert symbols.tolist() == pytest.approx([0.0, 0.3, 1.4], abs=1e-4)
+    schedule, y = Schedule(12), torch.zeros(3, requires_grad=True)
+    y.grad = torch.ones(3)
+    last = schedule.rates(11)[0]
+    schedule.pace(y, rounding.pairs, 11)
+    steps = [last * g for g in y.grad.tolist()]
+    assert steps == pytest.approx([last, PACE * RATE * LAST_RATE, PACE * RATE * LAST_RATE])
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+def test_refinement_gains_where_latents_are_on_a_trellis(effort: int) -> None:
+    codec = weights.load("ms-ssim", torch.device("cpu")).codec
+    pixels = torch.from_numpy(draw("shapes", 192, 192))
+    refiner = Refiner(codec, MIX)
+    position = 5 << POSITION_BITS
+    best = refiner.refine(pixels, position, EFFORT_STEPS[effort])
+    assert refiner.value(best, pixels, position) < refiner.value(plain_at(codec, pixels, position), pixels, position)

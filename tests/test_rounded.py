@@ -43,8 +43,8 @@ def quiet(line: str) -> None:
 def test_samples_are_whole_and_right_in_the_mean() -> None:
     v = torch.tensor([-1.3, -0.2, 0.1, 0.5, 2.4]).repeat(40_000, 1).requires_grad_(True)
     rounding = SampledRounding(torch.tensor(3.0))
-    symbols, priced = rounding.y(v)
-    assert torch.equal(symbols, rounding.y(v)[0])  # one draw for all that ask
+    symbols, priced = rounding.symbols("y", v)
+    assert torch.equal(symbols, rounding.symbols("y", v)[0])  # one draw for all that ask
     whole = symbols.detach().round()
     assert torch.allclose(symbols.detach(), whole, atol=1e-5)
     assert bool(((whole >= v.floor()) & (whole <= v.floor() + 1)).all())
@@ -179,9 +179,9 @@ def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path:
 def test_without_draws_the_nearer_symbol_is_taken() -> None:
     v = torch.tensor([-1.3, -0.2, 0.1, 0.6, 2.4])
     rounding = SampledRounding(torch.tensor(3.0), draws=False)
-    symbols, priced = rounding.y(v)
+    symbols, priced = rounding.symbols("y", v)
     assert torch.allclose(symbols, v.round(), atol=1e-6)
-    assert torch.equal(priced, SampledRounding(torch.tensor(3.0)).y(v)[1])
+    assert torch.equal(priced, SampledRounding(torch.tensor(3.0)).symbols("y", v)[1])
 
 
 def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:

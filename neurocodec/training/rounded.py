@@ -14,7 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neurocodec.fixedpoint import ONE, POSITION_BITS
+from neurocodec.model import Codec, dequantize, in_pairs, quantize
 from neurocodec.networks import Networks
+from neurocodec.predictor import halves_of
 from neurocodec.relaxed import RelaxedPrior, Rounding, bound
 
 SHARPNESS = (4.0, 8.0)  # of the odds, at the first step of a run and at the last
@@ -45,9 +48,32 @@ class SampledRounding(Rounding):
         return bound(v)  # with a way back for those that ran away
 
 
+class TrellisRounding(Rounding):
+    """Latents as files hold them, at quality positions t (B,): on a trellis where the tables are pairs, which has no
+    gradient. Priced as plainly rounded."""
+
+    def __init__(self, codec: Codec, t: Tensor) -> None:
+        self.codec, self.positions = codec, (t * (1 << POSITION_BITS)).round().int().tolist()
+
+    def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        whole, _ = self.symbols("y", v)
+        found = whole.clone()
+        for i, position in enumerate(self.positions):
+            tables = self.codec.y_tables_at(position)
+            if tables.first_pair(position, POSITION_BITS) == tables.plain:
+                continue
+            halves = halves_of(v.shape[1], v.shape[2], v.shape[3], v.device)
+            for step in (1, 2):
+                numbers = self.table(halves.take(step, table[i : i + 1].detach())).to(torch.uint8)
+                numbers = in_pairs(numbers, position, tables)
+                symbols = quantize(halves.take(step, v[i : i + 1].detach()), numbers, tables)
+                halves.put(step, found[i : i + 1], dequantize(symbols, numbers, tables) / ONE)
+        return found, whole
+
+
 class RoundedModel(nn.Module):
     """The networks of a model in training, with the rates that files will have by a codec's tables: what
-    ``TrainingModel`` is. In eval mode symbols are the nearest ones, and in training where nothing is to be drawn.
+    ``TrainingModel`` is. In eval mode symbols are those that files hold, and in training where g_s alone learns.
     Where only the prior and h_a learn, nothing is decoded in training, and the picture itself comes back."""
 
     done: Tensor  # the share of the run that is behind it
@@ -63,7 +89,7 @@ class RoundedModel(nn.Module):
         has no other rate."""
         y = self.networks.g_a(x, t).float()
         z = self.networks.h_a(y, t).float()
-        rounding = self.rounding(t) if self.training else Rounding()
+        rounding = self.rounding(t)
         with torch.autocast(x.device.type, enabled=False):
             y_hat, bits_y, bits_z = self.prior.decode(y, z, t, rounding)
         if self.training and self.prior_only:
@@ -71,7 +97,9 @@ class RoundedModel(nn.Module):
         return self.networks.g_s(y_hat, t), bits_y, bits_z
 
     def rounding(self, t: Tensor) -> Rounding:
-        """How symbols come about in training: what the encoder sends already is taken as it is."""
+        """How symbols come about: in training, what the encoder sends already is taken as it is."""
+        if not self.training or not (self.draws or self.prior_only):
+            return TrellisRounding(self.prior.codec, t)
         first, last = SHARPNESS
         top = t / (self.networks.config.anchors - 1)
         done = self.done if self.draws else torch.ones_like(self.done)
