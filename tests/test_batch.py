@@ -135,6 +135,7 @@ def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_i
     for i in range(12):
         Image.fromarray(draw("noise", 300, 300, seed=i)).save(photos / f"{i:02}.png")
     program = (  # as if Ctrl-C came just after the first line
+        "import os, signal\n"
         "import neurocodec.commands.batch as batch\n"
         "from neurocodec.__main__ import main\n"
         "plain, lines = batch.tell, []\n"
@@ -142,7 +143,7 @@ def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_i
         "    plain(line, quiet)\n"
         "    lines.append(line)\n"
         "    if len(lines) == 1:\n"
-        "        raise KeyboardInterrupt\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
         "batch.tell = tell\n"
         "if __name__ == '__main__':\n"
         "    main()\n"

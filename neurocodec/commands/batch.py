@@ -132,8 +132,6 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         tell_each(told, todo, summary, quiet, as_json)
     except KeyboardInterrupt:
         stopped = True
-        with suppress(KeyboardInterrupt):  # once more
-            tell_each(after_interrupt(told), todo, summary, quiet, as_json)
     finally:
         told.close()
         for folder in folders:  # what workers that were ended had begun to write
@@ -187,16 +185,6 @@ def alone(jobs: list[Job], work: Work) -> Generator[tuple[Job, Outcome | Neuroco
     """The jobs, one after the other in this process."""
     for job in jobs:
         yield job, attempt(work, job)
-
-
-def after_interrupt(
-    results: Generator[tuple[Job, Outcome | NeurocodecError]],
-) -> Iterator[tuple[Job, Outcome | NeurocodecError]]:
-    """What is still to be told: nothing where the interrupt came in the midst of the jobs, for they knew of it; but
-    where it came while a result was told, they have to be stopped, and what is in work comes yet."""
-    with suppress(KeyboardInterrupt):
-        yield results.throw(KeyboardInterrupt())
-        yield from results
 
 
 def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from neurocodec.errors import NeurocodecError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+LOOK = 0.2  # seconds between two looks at whether somebody interrupts, and all workers live
 
 
 def side_by_side(
@@ -28,50 +30,73 @@ def side_by_side(
 ) -> Generator[tuple[Job, Result], None, None]:
     """What work makes of each job, in the order in which they end, by so many processes; all must be picklable.
 
-    A first KeyboardInterrupt lets jobs in work come to their ends, and is raised behind them; a second one, a
+    A first SIGINT lets jobs in work come to their ends, and is a KeyboardInterrupt behind them; a second one, a
     SIGTERM, or closing the generator ends the processes at once. Raises NeurocodecError if a process dies.
     """
-    queue, running = iter(jobs), dict[Future[Result], Job]()
+    queue, running, workers = iter(jobs), dict[Future[Result], Job](), set[BaseProcess]()
     before = set(multiprocessing.active_children())
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), start_worker, (max(1, (os.cpu_count() or 1) // count),)
     )
-    with handled(signal.SIGTERM, leave):
+    interrupt = Interrupt()
+    with handled(signal.SIGTERM, leave), handled(signal.SIGINT, interrupt):
         try:
-            try:
+            while running or not interrupt.came:
                 # Processes start with the first jobs, and inherit this: the parent decides what an interrupt means.
-                how: AbstractContextManager[None] = handled(signal.SIGINT, signal.SIG_IGN)
-                while True:
-                    with how:  # no more than they can work at, for what a pool has taken in cannot be cancelled
-                        for job in islice(queue, count - len(running)):
-                            running[pool.submit(work, job)] = job
-                    how = nullcontext()
-                    if not running:
-                        break
-                    yield from ended(running)
-            except KeyboardInterrupt:
-                tell("Stopping: the pictures in work are finished first. Once more, and they are given up.", False)
-                while running:
-                    yield from ended(running)
-                raise
+                starts = handled(signal.SIGINT, signal.SIG_IGN) if not workers else nullcontext()
+                with starts:  # no more than they can work at, for what a pool has taken in cannot be cancelled
+                    for job in islice(queue, 0 if interrupt.came else count - len(running)):
+                        running[pool.submit(work, job)] = job
+                        workers |= set(multiprocessing.active_children()) - before
+                if not running:
+                    break
+                yield from ended(running, workers, interrupt)
+            if interrupt.came:
+                raise KeyboardInterrupt
         except BrokenProcessPool:
             raise NeurocodecError(
                 "a worker died, most likely for want of memory: go on with fewer --workers and --skip-existing."
             ) from None
         finally:
             if running:
-                end([p for p in multiprocessing.active_children() if p not in before])
+                end(workers)
             pool.shutdown()
 
 
-def ended(running: dict[Future[Result], Job]) -> Iterator[tuple[Job, Result]]:
-    """Wait for some that run, and take them out."""
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
+class Interrupt:
+    """Takes the first SIGINT down, so that no result on its way gets lost; the second one is a KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.came = self.told = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+    def tell(self) -> None:
+        """Say what becomes of it, once."""
+        if self.came and not self.told:
+            self.told = True
+            tell("Stopping: the pictures in work are finished first. Once more, and they are given up.", False)
+
+
+def ended(
+    running: dict[Future[Result], Job], workers: Iterable[BaseProcess], interrupt: Interrupt
+) -> Iterator[tuple[Job, Result]]:
+    """Wait for some that run, and take them out. Raises BrokenProcessPool if a worker has ended: a pool does not see
+    that of the last one it started before it hears of another."""
+    while not (done := wait(running, LOOK, return_when=FIRST_COMPLETED).done):
+        interrupt.tell()
+        if connection.wait([p.sentinel for p in workers], timeout=0):
+            raise BrokenProcessPool
+    interrupt.tell()
+    for future in done:
         yield running.pop(future), future.result()
 
 
-def end(processes: list[BaseProcess]) -> None:
+def end(processes: Iterable[BaseProcess]) -> None:
     """Kill them. A signal that they could answer may come where Python drops what its handler raises, or where a pool
     takes it for a job's failure; and what they were writing has the name of a file that is left behind."""
     for process in processes:
