@@ -111,28 +111,37 @@ class Tables:
         if not pairs.size:
             return symbols, table
         levels, number = symbols.copy(), table.copy()
-        number[pairs] -= self.plain
-        levels[pairs], quantizers = trellis.levels_of(symbols[pairs], number[pairs])
-        number[pairs] = self.plain + 2 * number[pairs] + quantizers
+        lanes = trellis.Lanes(table[pairs] - self.plain)
+        pairs = pairs[lanes.order]
+        quantizers = lanes.quantizers(symbols[pairs])
+        levels[pairs] = trellis.level(symbols[pairs], quantizers)
+        number[pairs] = self.plain + 2 * lanes.table + quantizers
         return levels, number
 
-    def parts(self, table: TableNumbers) -> Iterator[NDArray[np.int64]]:
-        """Which of the symbols, whose table numbers are (N,), are coded together: the plain ones, then row by row."""
+    def pulled(self, table: TableNumbers, pull: Callable[[NDArray[np.int64], int], Symbols]) -> Symbols:
+        """Symbols (N,) of the tables numbered in table (N,), where pull gives what is coded of some elements with one
+        of the tables there are, in coding order."""
+        symbols = np.zeros(len(table), np.int32)
         pairs = np.flatnonzero(table >= self.plain)
-        yield np.flatnonzero(table < self.plain)
-        for row in trellis.rows(table[pairs]):
-            yield pairs[row]
+        plain = np.flatnonzero(table < self.plain) if pairs.size else None
+        order, groups = _groups(table if plain is None else table[plain], self)
+        if plain is not None:
+            order = plain[order]
+        for number, start, end in groups.tolist():
+            symbols[order[start:end]] = pull(order[start:end], number)
+        if pairs.size:
+            lanes = trellis.Lanes(table[pairs] - self.plain)
+            pairs = pairs[lanes.order]
 
-    def pulled(self, table: TableNumbers, pull: Callable[[TableNumbers], Symbols]) -> Symbols:
-        """Symbols (N,) of the tables numbered in table (N,), where pull gives what some of the tables code."""
-        pairs = np.flatnonzero(table >= self.plain)
-        if not pairs.size:
-            return pull(table)
-        symbols, plain = np.empty(len(table), np.int32), np.flatnonzero(table < self.plain)
-        symbols[plain] = pull(table[plain])
-        symbols[pairs] = trellis.symbols_of(
-            table[pairs] - self.plain, lambda number, quantizer: pull(self.plain + 2 * number + quantizer)
-        )
+            def levels(run: slice, number: int, quantizers: trellis.Numbers) -> Symbols:
+                found, places = np.empty(len(quantizers), np.int32), pairs[run]
+                for quantizer in (0, 1):
+                    here = np.flatnonzero(quantizers == quantizer)
+                    if here.size:
+                        found[here] = pull(places[here], self.plain + 2 * number + quantizer)
+                return found
+
+            symbols[pairs] = lanes.symbols(levels)
         return symbols
 
     def row(self, table: int) -> NDArray[np.int32]:
@@ -166,16 +175,38 @@ class Encoder:
         pairs points that a trellis leads to."""
         if tables.in_order:
             self._push_in_order(symbols, table, tables)
-        elif not tables.pairs_from:
-            self._push_grouped(symbols, table, tables)
+            return
+        pairs = np.flatnonzero(table >= tables.plain)
+        if pairs.size:
+            plain = np.flatnonzero(table < tables.plain)
+            self._push_grouped(symbols[plain], table[plain], tables)
+            self._push_pairs(symbols[pairs], table[pairs] - tables.plain, tables)
         else:
-            levels, number = tables.coded(symbols, table)
-            for part in tables.parts(table):
-                self._push_grouped(levels[part], number[part], tables)
+            self._push_grouped(symbols, table, tables)
 
     def _push_grouped(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
         order, groups = _groups(table, tables)
-        ordered = symbols[order]
+        self._push_groups(symbols[order], groups, tables)
+
+    def _push_pairs(self, symbols: Symbols, table: TableNumbers, tables: Tables) -> None:
+        lanes = trellis.Lanes(table)
+        symbols = symbols[lanes.order]
+        quantizers = lanes.quantizers(symbols)
+        # In each run, those of quantizer 0 come first.
+        ones = np.concatenate([[0], np.cumsum(quantizers, dtype=np.int64)])
+        counts = np.stack([lanes.stops - lanes.starts, ones[lanes.stops] - ones[lanes.starts]])
+        middles = lanes.stops - counts[1]
+        runs = np.repeat(np.arange(len(middles)), counts[0])
+        before = ones[:-1] - ones[lanes.starts][runs]
+        places = np.where(quantizers, middles[runs] + before, np.arange(len(symbols)) - before)
+        ordered = np.empty_like(symbols)
+        ordered[places] = trellis.level(symbols, quantizers)
+        first = tables.plain + 2 * lanes.table[lanes.starts].astype(np.int64)
+        groups = np.stack([first, lanes.starts, middles, first + 1, middles, lanes.stops], axis=1).reshape(-1, 3)
+        self._push_groups(ordered, groups[groups[:, 1] < groups[:, 2]], tables)
+
+    def _push_groups(self, ordered: Symbols, groups: NDArray[np.int64], tables: Tables) -> None:
+        """What is coded, group by group: (table, start, end)."""
         numbers, starts, ends = groups.T
         radius = np.repeat(tables.radius[numbers], ends - starts)
         coded = ordered + radius
@@ -224,22 +255,17 @@ class Decoder:
         """Decode as many symbols as table (N,) has numbers -> (N,) int32."""
         if tables.in_order:
             return self._pull_in_order(table, tables)
-        return tables.pulled(table, lambda number: self._pull_grouped(number, tables))
-
-    def _pull_grouped(self, table: TableNumbers, tables: Tables) -> Symbols:
-        order, groups = _groups(table, tables)
-        ordered = np.empty(len(order), np.int32)
         with readable():
-            for number, start, end in groups.tolist():
-                radius = int(tables.radius[number])
-                coded = self._coder.decode(tables.model(number), end - start)
-                values = np.subtract(coded, radius, out=ordered[start:end])
-                if coded.max() > 2 * radius:
-                    escaped = np.flatnonzero(values > radius)
-                    values[escaped] = self._pull_excess(len(escaped), radius)
-        symbols = np.zeros(len(table), np.int32)
-        symbols[order] = ordered
-        return symbols
+            return tables.pulled(table, lambda elements, number: self._pull_group(len(elements), number, tables))
+
+    def _pull_group(self, count: int, number: int, tables: Tables) -> Symbols:
+        radius = int(tables.radius[number])
+        coded = self._coder.decode(tables.model(number), count)
+        values: Symbols = coded - np.int32(radius)
+        if coded.max() > 2 * radius:
+            escaped = np.flatnonzero(values > radius)
+            values[escaped] = self._pull_excess(len(escaped), radius)
+        return values
 
     def _pull_in_order(self, table: TableNumbers, tables: Tables) -> Symbols:
         radius = int(tables.radius[0])

@@ -5,15 +5,16 @@ Their numbers' parities drive a state machine, whose state says which one the ne
 and an encoder finds the way that leads nearest to all its latents with Viterbi's algorithm. So points are dense, as
 they are packed in many dimensions, for the bits of a coarse quantizer (Marcellin and Fischer 1990, "Trellis coded
 quantization of memoryless and Gauss-Markov sources"; with zero in both and entropy coding as VVC's dependent
-quantization, Schwarz et al. 2019). The trellis is Ungerboeck's (1982) of 16 states.
+quantization, Schwarz et al. 2019). The trellis is Ungerboeck's (1982) of 64 states.
 
-Elements are independent given their tables, so any order will do: they are sorted by table and laid out in rows of
-LANES side by side, each lane a trellis of its own. A row has few tables, is coded at once, and lanes run in parallel.
+Elements are independent given their tables, so any order will do: they are sorted by table and laid out in rows, in
+which lanes run side by side, each a trellis of its own. So a row has few tables, and is decoded at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,53 +24,77 @@ Symbols = NDArray[np.int32]
 Numbers = NDArray[Any]  # small and not negative: of tables, quantizers, states
 Floats = NDArray[np.float32]
 
-ROWS = 64  # of a lane, at most
-STATES = 16
+ROWS = 128  # of a lane, at most
+STATES = 64
+FEEDBACK, INPUT = 33, 10  # what a quantizer, and a level's parity, turn in the state
 UNIT = 164  # a step of the fine grid, in units of 2**-8 of the plain quantizer's step
 # What an encoder weighs: bits per squared step of the plain quantizer (12 / ln 2, the curvature of a rate by which
 # such a step is worth its bits), and bits, of which it saves fewer than that suggests: an encoder that was trained
 # with real rounding already stands where they would move it.
 CURVATURE, RATE = 17.3, 0.3
-CHUNK = 1 << 11  # lanes that an encoder works at together: they stay in the cache
+CHUNK = 1 << 10  # lanes that an encoder works at together: they stay in the cache
+FEW = 1 << 7  # lanes that are not worth a thread
 FARTHEST = 1 << 14  # points from zero
 
 
-def following(state: Numbers, levels: Symbols) -> Numbers:
-    """The state behind levels, elementwise."""
-    quantizer = state & 1
-    after: Numbers = (state >> 1) ^ 9 * quantizer ^ 2 * (levels & 1).astype(np.uint8)
-    return after
+def _transitions() -> tuple[Numbers, NDArray[np.int64], NDArray[np.int64]]:
+    """The state behind each for either parity, and the two states before each and the subsets of the fine grid, 2 *
+    quantizer + parity of the level, that lead from there: (STATES, 2) each."""
+    after = np.empty((STATES, 2), np.uint8)
+    before, subset = np.empty((2, STATES, 2), np.int64)
+    for state in range(STATES):
+        for parity in (0, 1):
+            to = state >> 1 ^ FEEDBACK * (state & 1) ^ INPUT * parity
+            after[state, parity] = to
+            before[to, parity] = state
+            subset[to, parity] = 2 * (state & 1) + parity
+    return after, before, subset
 
 
-def rows(table: Numbers) -> list[NDArray[np.int64]]:
-    """The elements (N,) of pairs of tables, numbered in table (N,), as rows of lanes, the last row shorter."""
-    order = np.argsort(table, kind="stable")
-    lanes = max(1, -(-len(order) // ROWS))
-    return [order[start : start + lanes] for start in range(0, len(order), lanes)]
+_AFTER, _BEFORE, _SUBSET = _transitions()
 
 
-def levels_of(symbols: Symbols, table: Numbers) -> tuple[Symbols, Numbers]:
-    """Points of the fine grid (N,) that a trellis leads to -> their levels and the quantizers that they are of (N,)."""
-    levels, quantizers = np.empty_like(symbols), np.empty(len(symbols), np.uint8)
-    state = np.zeros(-(-len(symbols) // ROWS), np.uint8)
-    for row in rows(table):
-        state = state[: len(row)]
-        quantizers[row] = state & 1
-        levels[row] = level(symbols[row], state & 1)
-        state = following(state, levels[row])
-    return levels, quantizers
+class Lanes:
+    """Elements of pairs of tables, numbered in table (N,), in the order in which they are coded: side by side in rows,
+    the last one shorter. Symbols and levels below are in this order, too."""
 
+    def __init__(self, table: Numbers) -> None:
+        self.order = np.argsort(table, kind="stable")
+        self.table, self.count = table[self.order], max(1, -(-len(table) // ROWS))
+        starts = np.arange(0, len(table), self.count)
+        self.rows = [slice(start, min(start + self.count, len(table))) for start in starts.tolist()]
+        changes = np.flatnonzero(np.diff(self.table)) + 1
+        # Runs of one table within a row.
+        self.starts = np.union1d(starts, changes)
+        self.stops = np.append(self.starts[1:], len(table))[: len(self.starts)]
 
-def symbols_of(table: Numbers, pull: Callable[[Numbers, Numbers], Symbols]) -> Symbols:
-    """The inverse of :func:`levels_of`; pull gives the levels of a row, of numbers of tables and quantizers."""
-    symbols = np.empty(len(table), np.int32)
-    state = np.zeros(-(-len(symbols) // ROWS), np.uint8)
-    for row in rows(table):
-        state = state[: len(row)]
-        levels = pull(table[row], state & 1)
-        symbols[row] = point(levels, state & 1)
-        state = following(state, levels)
-    return symbols
+    def quantizers(self, symbols: Symbols) -> Numbers:
+        """That of each point of the fine grid, where a trellis leads to all of them."""
+        found, parity = np.empty(len(symbols), np.uint8), ((np.abs(symbols) + 1) >> 1 & 1).astype(np.uint8)
+        state = np.zeros(self.count, np.uint8)
+        for row in self.rows:
+            state = state[: row.stop - row.start]
+            np.bitwise_and(state, 1, out=found[row])
+            state = _AFTER.ravel().take(2 * state + parity[row])
+        return found
+
+    def symbols(self, pull: Callable[[slice, int, Numbers], Symbols]) -> Symbols:
+        """The points that levels lead to; pull gives the levels of a run and its table, given their quantizers."""
+        symbols = np.empty(len(self.order), np.int32)
+        state = np.zeros(self.count, np.uint8)
+        runs = zip(self.starts.tolist(), self.stops.tolist(), self.table[self.starts].tolist(), strict=True)
+        for row in self.rows:
+            state = state[: row.stop - row.start]
+            quantizer = state & 1
+            levels = symbols[row]
+            stop = row.start
+            while stop < row.stop:
+                start, stop, number = next(runs)
+                here = slice(start - row.start, stop - row.start)
+                levels[here] = pull(slice(start, stop), number, quantizer[here])
+            state = _AFTER.ravel().take(2 * state + (levels & 1).astype(np.uint8))
+            levels[:] = point(levels, quantizer)
+        return symbols
 
 
 def level(points: Symbols, quantizer: Numbers) -> Symbols:
@@ -84,24 +109,27 @@ def point(levels: Symbols, quantizer: Numbers) -> Symbols:
     return points
 
 
-def quantize(values: Floats, table: Numbers, costs: Floats) -> Symbols:
+def quantize(values: Floats, table: Numbers, costs: Floats, threads: int = 1) -> Symbols:
     """values (N,) in steps of the plain quantizer -> the points of the fine grid (N,) that a trellis leads to with the
     least squared error and bits. costs (T, 2, R + 1): bits of levels 0 .. R, or of those below zero, of each table and
     quantizer."""
     symbols = np.empty(len(values), np.int32)
     if not len(values):
         return symbols
-    order = np.argsort(table, kind="stable")
-    lanes = -(-len(order) // ROWS)
-    points, weights = _candidates(values[order], table[order], costs)
-    padded = np.zeros((4, -(-len(order) // lanes) * lanes), np.float32)
-    padded[:, : len(order)] = weights
-    weights = padded.reshape(4, -1, lanes).swapaxes(0, 1)
-    subset = np.empty((len(weights), lanes), np.int64)
-    for start in range(0, lanes, CHUNK):
-        some = slice(start, start + CHUNK)
-        subset[:, some] = _way(np.ascontiguousarray(weights[:, :, some]))
-    symbols[order] = np.take_along_axis(points, subset.reshape(1, -1)[:, : len(order)], 0)[0]
+    lanes, count = Lanes(table), len(values)
+    points, weights = _candidates(values[lanes.order], lanes.table, costs)
+    padded = np.zeros((4, len(lanes.rows) * lanes.count), np.float32)
+    padded[:, :count] = weights
+    weights = padded.reshape(4, -1, lanes.count).swapaxes(0, 1)
+    parts = max(-(-lanes.count // CHUNK), min(threads, lanes.count // FEW), 1)
+    shares = np.array_split(weights, parts, axis=2)
+    if threads > 1 and parts > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            ways = list(pool.map(_way, shares))
+    else:
+        ways = [_way(share) for share in shares]
+    subset = np.concatenate(ways, axis=1).reshape(-1)[:count]
+    symbols[lanes.order] = points.reshape(-1).take(subset * count + np.arange(count))
     return symbols
 
 
@@ -133,35 +161,42 @@ def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols,
 
 _FIRST = np.array([[0], [2], [3], [1]], np.float32)
 _QUANTIZER = np.array([[0], [0], [1], [1]], np.float32)
-_BEFORE = np.array(
-    [[s for s in range(STATES) for p in (0, 1) if (s >> 1) ^ 9 * (s & 1) ^ 2 * p == after] for after in range(STATES)]
-)  # the two states before each
-_PARITY = np.array(
-    [[p for s in range(STATES) for p in (0, 1) if (s >> 1) ^ 9 * (s & 1) ^ 2 * p == after] for after in range(STATES)]
-)  # of the levels that lead from there
-_SUBSET = 2 * (_BEFORE & 1) + _PARITY
+
+
+def _flipped(x: Floats, mask: int) -> Floats:
+    """A view of x (2**n, W), whose row i is row i xor mask; in n + 1 dimensions."""
+    bits = len(x).bit_length() - 1
+    turned = tuple(slice(None, None, -1 if mask >> bit & 1 else 1) for bit in reversed(range(bits)))
+    return x.reshape(*(2,) * bits, x.shape[1])[turned]
 
 
 def _way(weights: Floats) -> NDArray[np.int64]:
     """The cheapest way through a trellis: weights (L, 4, W) of subsets -> which one at each row of each lane (L, W)."""
     length, _, lanes = weights.shape
+    half = STATES // 2  # the states that quantizer 0 leads to, and behind them those of quantizer 1
     total = np.full((STATES, lanes), np.float32(np.finfo(np.float32).max / 4))
     total[0] = 0
     turns = np.empty((length, STATES, lanes), np.bool_)
-    first, second = np.empty_like(total), np.empty_like(total)
+    sums = np.empty((4, half, lanes), np.float32)
+    # Row i of each pair is what parity 0 and 1 lead to state i of a half with.
+    pairs = [
+        (_flipped(sums[2 * q], back), _flipped(sums[2 * q + 1], back ^ INPUT))
+        for q, back in enumerate((0, FEEDBACK ^ half))
+    ]
+    shape = pairs[0][0].shape
+    ends = total.reshape(2, *shape)
     for row, turn in zip(weights, turns, strict=True):
-        np.take(total, _BEFORE[:, 0], axis=0, out=first)
-        np.take(total, _BEFORE[:, 1], axis=0, out=second)
-        first += row[_SUBSET[:, 0]]
-        second += row[_SUBSET[:, 1]]
-        np.less(second, first, out=turn)
-        np.minimum(first, second, out=total)
+        for subset in range(4):
+            np.add(total[subset >> 1 :: 2], row[subset], out=sums[subset])
+        for (even, odd), end, choice in zip(pairs, ends, turn.reshape(2, *shape), strict=True):
+            np.less(odd, even, out=choice)
+            np.minimum(even, odd, out=end)
     # And back from the cheapest end.
-    before, subset = _BEFORE.ravel(), _SUBSET.ravel()
+    before, subset_of = _BEFORE.ravel(), _SUBSET.ravel()
     state, lane = total.argmin(0), np.arange(lanes)
     ways = np.empty((length, lanes), np.int64)
     for way, turn in zip(ways[::-1], turns[::-1], strict=True):
         at = 2 * state + turn.ravel()[state * lanes + lane]
-        way[:] = subset[at]
+        way[:] = subset_of[at]
         state = before[at]
     return ways

@@ -31,17 +31,15 @@ class Die:
 
     def pull(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
         """Symbols for the tables numbered in table (N,) -> (N,) int32."""
-        return tables.pulled(table, lambda number: self._cast(number, tables))
-
-    def _cast(self, table: NDArray[Any], tables: Tables) -> NDArray[np.int32]:
         # One number for each symbol in coding order, so that a symbol's chance does not hang on its neighbours' tables.
         chances = self.generator.random(len(table))
-        symbols = np.empty(len(table), np.int32)
-        for number in np.unique(table).tolist():
-            here = table == number
+
+        def cast(elements: NDArray[np.int64], number: int) -> NDArray[np.int32]:
             edges = np.cumsum(reshaped(tables.row(number)[:-1], self.temperature))
-            symbols[here] = np.searchsorted(edges[:-1], chances[here], side="right") - int(tables.radius[number])
-        return symbols
+            found = np.searchsorted(edges[:-1], chances[elements], side="right") - int(tables.radius[number])
+            return found.astype(np.int32)
+
+        return tables.pulled(table, cast)
 
 
 def reshaped(frequencies: NDArray[np.int32], temperature: float) -> NDArray[np.float64]:
