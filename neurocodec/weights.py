@@ -146,7 +146,8 @@ def build_codec(config: Config, tensors: Mapping[str, Tensor], device: torch.dev
 
 def _check_tables(y_tables: Tables, z_tables: Tables, anchors: int) -> None:
     """Raise WeightsError unless there is one for each phase of each of z, and for each number of y."""
-    if y_tables.plain != TABLES or len(y_tables.pairs_from) not in (0, anchors):
+    first = y_tables.pairs_from
+    if y_tables.plain != TABLES or len(first) not in (0, anchors) or not all(0 <= n <= TABLES for n in first):
         raise WeightsError("its tables of latents are not those of this release.")
     if len(z_tables.radius) != PHASES * TABLES:
         raise WeightsError("its tables of hyper-latents are not those of this release.")

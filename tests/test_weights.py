@@ -32,7 +32,7 @@ def test_ids_and_names_are_used_once() -> None:
 def test_shipped_files_are_those_of_the_table(model: catalogue.Model | catalogue.Encoder) -> None:
     data = (catalogue.weights_folder() / model.file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == model.sha256
-    assert len(data) < 13.2e6  # since models 24 and 25, which have a context of z
+    assert len(data) < 13.4e6  # since models 27 and 28, which have tables in pairs
 
 
 def test_other_bytes_under_a_shipped_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +50,17 @@ def test_damaged_weights_are_refused(tmp_path: Path, cut: int) -> None:
     broken.write_bytes(TINY.read_bytes()[:cut])
     with pytest.raises(WeightsError, match="not a weights file"):
         weights.load(str(broken), CPU)
+
+
+@pytest.mark.parametrize("pairs_from", [[7, 7], [7, 7, -1], [7, 7, 65], [7] * 4])
+def test_pairs_of_tables_that_begin_nowhere_are_refused(tmp_path: Path, pairs_from: list[int]) -> None:
+    with safetensors.safe_open(TINY, "pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(TINY) | {"y_tables.pairs_from": torch.tensor(pairs_from)}
+    path = tmp_path / "broken.safetensors"
+    safetensors.torch.save_file(tensors, path, metadata)
+    with pytest.raises(WeightsError, match="its tables of latents are not those of this release"):
+        weights.load(str(path), CPU)
 
 
 def test_unknown_ids_are_refused() -> None:

@@ -25,7 +25,7 @@ TAIL = 3e-6  # probability that may be left outside a table: an escape costs som
 Z_RADIUS = 31  # symbols that z tables cover
 # At each of eight quality anchors, the first table whose latents are coded by a trellis: narrower ones are mostly zero,
 # which it makes no cheaper, and the synthesis has learnt from plainly rounded ones what their zeros stand for.
-PAIRS_FROM = (22, 19, 16, 13, 9, 7, 7, 7)
+PAIRS_FROM = (17, 15, 13, 11, 9, 6, 6, 6)
 
 
 class SymbolCounter:
