@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=26,
+        id=27,
         name="ms-ssim",
-        file="ms-ssim-26.safetensors",
-        sha256="70655412c5bcb6d2c80e5f24d20106dd19338759728230a84ab69ab1d046b5a9",
+        file="ms-ssim-27.safetensors",
+        sha256="ddd2db3cce781153384669f9aff45f7cf7b9ea9e1b99b2a65f738f439d9b8123",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=25,
+        id=28,
         name="psnr",
-        file="psnr-25.safetensors",
-        sha256="c2dc63b13c125892dda22400ef3b24070fe20137f7a06a313684d1b3d46dab79",
+        file="psnr-28.safetensors",
+        sha256="5d852b3be5fc1cb650825a9b01f7be387056d413f322d3796b2095be9265b831",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-25.safetensors",
-        sha256="087db4fc6c2ff84c5877bf09343d5e9a98dd69ffae8fcbfc160fb4f9a6ce2751",
+        file="restore-28.safetensors",
+        sha256="a10741892434bc3cd83b713f508e0558a91a46eb4f4f2995ba27890105ace7c8",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
