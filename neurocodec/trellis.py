@@ -113,35 +113,47 @@ def quantize(values: Floats, table: Numbers, costs: Floats, threads: int = 1) ->
     """values (N,) in steps of the plain quantizer -> the points of the fine grid (N,) that a trellis leads to with the
     least squared error and bits. costs (T, 2, R + 1): bits of levels 0 .. R, or of those below zero, of each table and
     quantizer."""
-    symbols = np.empty(len(values), np.int32)
     if not len(values):
-        return symbols
-    lanes, count = Lanes(table), len(values)
-    points, weights = _candidates(values[lanes.order], lanes.table, costs)
-    padded = np.zeros((4, len(lanes.rows) * lanes.count), np.float32)
-    padded[:, :count] = weights
-    weights = padded.reshape(4, -1, lanes.count).swapaxes(0, 1)
-    parts = max(-(-lanes.count // CHUNK), min(threads, lanes.count // FEW), 1)
-    shares = np.array_split(weights, parts, axis=2)
-    if threads > 1 and parts > 1:
+        return np.empty(0, np.int32)
+    lanes = Lanes(table)
+    shape = len(lanes.rows), lanes.count
+    # Lanes that the last row lacks have something there that costs nothing.
+    order = np.resize(lanes.order, shape)
+    last = len(values) - (len(lanes.rows) - 1) * lanes.count
+    found = np.empty(shape, np.int32)
+
+    def work(start: int) -> None:
+        some = order[:, start : start + size]
+        points, weights = _candidates(values[some], table[some], costs)
+        weights[:, -1, max(last - start, 0) :] = 0
+        subset = _way(np.ascontiguousarray(weights.swapaxes(0, 1)))
+        found[:, start : start + size] = np.take_along_axis(points, subset[None], 0)[0]
+
+    size = max(min(CHUNK, -(-lanes.count // threads)), FEW)
+    starts = range(0, lanes.count, size)
+    if threads > 1 and len(starts) > 1:
         with ThreadPoolExecutor(threads) as pool:
-            ways = list(pool.map(_way, shares))
+            list(pool.map(work, starts))
     else:
-        ways = [_way(share) for share in shares]
-    subset = np.concatenate(ways, axis=1).reshape(-1)[:count]
-    symbols[lanes.order] = points.reshape(-1).take(subset * count + np.arange(count))
+        for start in starts:
+            work(start)
+    symbols = np.empty(len(values), np.int32)
+    symbols[lanes.order] = found.reshape(-1)[: len(values)]
     return symbols
 
 
+# Of each subset of the fine grid, 2 * quantizer + parity of the level, the first point on the right of zero.
+_FIRST = np.array([0, 2, 3, 1], np.float32)[:, None, None]
+_QUANTIZER = np.array([0, 0, 1, 1], np.float32)[:, None, None]
+
+
 def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols, Floats]:
-    """Of each subset of the fine grid, 2 * quantizer + parity of the level, the nearest point and what it costs,
-    (4, N)."""
+    """values and table (L, W) -> of each subset the nearest point, and what it costs, (4, L, W)."""
     step, reach = np.float32(UNIT / 256), costs.shape[2] - 1
     farthest = (FARTHEST - 4) * step
     x = np.clip(values, -farthest, farthest) / step
     away = np.abs(x)
-    # The points on the right of zero, first of each subset, and then every fourth.
-    points = np.subtract(away, _FIRST)
+    points = np.subtract(away, _FIRST)  # every fourth is of the same subset
     points *= np.float32(0.25)
     np.rint(points, out=points)
     np.maximum(points, 0, out=points)
@@ -157,10 +169,6 @@ def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols,
     weights += costs.reshape(-1).take(levels) * np.float32(RATE)
     np.copysign(points, x, out=points)
     return points.astype(np.int32), weights
-
-
-_FIRST = np.array([[0], [2], [3], [1]], np.float32)
-_QUANTIZER = np.array([[0], [0], [1], [1]], np.float32)
 
 
 def _flipped(x: Floats, mask: int) -> Floats:
