@@ -10,6 +10,8 @@
                                                                     │
       x_hat ── g_s ── y_hat = symbols + mean ───────────────────────┘
 
+Where tables are wide, the nearest points of a trellis take the place of rounding (``trellis.py``).
+
 Tensors are channels-last. t is the position of a quality between the trained anchors; it
 conditions g_a, g_s, h_a, h_s and hyper_context, which predicts z from its neighbours that came before.
 """

@@ -57,8 +57,8 @@ class RelaxedPrior:
         table = torch.where(first, table_1, table_2)
         symbols, priced = rounding.y(y - mean, table)
         loud = (t >= LOUD / (1 << POSITION_BITS))[:, None, None, None]
-        bits_y = between(self.y_costs, priced, rounding.table(table), TABLES * loud.long()).flatten(1).sum(1)
-        return symbols + mean, bits_y, bits_z
+        each = between(self.y_costs, priced, rounding.table(table), TABLES * loud.long())
+        return symbols + mean, rounding.bits(each).flatten(1).sum(1), bits_z
 
     def bits_z(self, z: Tensor, mean: Tensor, table: Tensor, soft: bool) -> Tensor:
         """Bits of z, as it is priced, under means and table numbers of its shape; soft: linearly between phases."""
@@ -84,6 +84,10 @@ class Rounding:
     def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`y`, whatever the table."""
         return self.symbols("z", v)
+
+    def bits(self, each: Tensor) -> Tensor:
+        """What plain tables say each symbol of y costs, as it is priced -> what it does cost."""
+        return each
 
     def table(self, v: Tensor) -> Tensor:
         """Table numbers, of which only :data:`TABLES` are there."""

@@ -11,11 +11,13 @@ for neural image compression") relaxes for one picture.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import ONE, POSITION_BITS
-from neurocodec.model import Codec, dequantize, in_pairs, quantize
+from neurocodec.model import Codec, dequantize, in_pairs, quantize, to_numpy
 from neurocodec.networks import Networks
 from neurocodec.predictor import halves_of
 from neurocodec.relaxed import RelaxedPrior, Rounding, bound
@@ -50,14 +52,15 @@ class SampledRounding(Rounding):
 
 class TrellisRounding(Rounding):
     """Latents as files hold them, at quality positions t (B,): on a trellis where the tables are pairs, which has no
-    gradient. Priced as plainly rounded."""
+    gradient."""
 
     def __init__(self, codec: Codec, t: Tensor) -> None:
         self.codec, self.positions = codec, (t * (1 << POSITION_BITS)).round().int().tolist()
+        self.dear = torch.zeros(())  # bits of what is on a trellis, nan elsewhere
 
     def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         whole, _ = self.symbols("y", v)
-        found = whole.clone()
+        found, self.dear = whole.clone(), torch.full_like(whole, torch.nan)
         for i, position in enumerate(self.positions):
             tables = self.codec.y_tables_at(position)
             if tables.first_pair(position, POSITION_BITS) == tables.plain:
@@ -68,7 +71,21 @@ class TrellisRounding(Rounding):
                 numbers = in_pairs(numbers, position, tables)
                 symbols = quantize(halves.take(step, v[i : i + 1].detach()), numbers, tables)
                 halves.put(step, found[i : i + 1], dequantize(symbols, numbers, tables) / ONE)
+                halves.put(step, self.dear[i : i + 1], pair_bits(symbols, numbers, tables))
         return found, whole
+
+    def bits(self, each: Tensor) -> Tensor:
+        return torch.where(self.dear.isnan(), each, self.dear)
+
+
+def pair_bits(symbols: Tensor, numbers: Tensor, tables: Tables) -> Tensor:
+    """What the symbols of pairs of tables cost, and nan for those of plain ones, of the shape of both."""
+    levels, rows = tables.coded(to_numpy(symbols), to_numpy(numbers))
+    costs = tables.pair_costs.reshape(2 * tables.plain, -1)
+    bits = np.full(len(rows), np.nan, np.float32)
+    pairs = np.flatnonzero(rows >= tables.plain)
+    bits[pairs] = costs[rows[pairs] - tables.plain, np.minimum(np.abs(levels[pairs]), costs.shape[1] - 1)]
+    return torch.from_numpy(bits).view(symbols.shape).to(symbols.device)
 
 
 class RoundedModel(nn.Module):
