@@ -274,8 +274,7 @@ def quantize(values: Tensor, table: Tensor, tables: Tables) -> Tensor:
     pairs = (table >= tables.plain).flatten().nonzero()[:, 0]
     if len(pairs):
         number = (table.flatten()[pairs] - tables.plain).cpu().numpy()
-        of_pairs, threads = values.flatten()[pairs].cpu().numpy(), torch.get_num_threads()
-        points = trellis.quantize(of_pairs, number, tables.pair_costs, threads)
+        points = trellis.quantize(values.flatten()[pairs].cpu().numpy(), number, tables.pair_costs)
         symbols.view(-1)[pairs] = torch.from_numpy(points).to(symbols.device)
     return symbols
 

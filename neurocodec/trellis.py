@@ -14,7 +14,6 @@ which lanes run side by side, each a trellis of its own. So a row has few tables
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 Symbols = NDArray[np.int32]
 Numbers = NDArray[Any]  # small and not negative: of tables, quantizers, states
 Floats = NDArray[np.float32]
+Weights = NDArray[np.int16]
 
 ROWS = 128  # of a lane, at most
 STATES = 64
@@ -32,8 +32,11 @@ UNIT = 164  # a step of the fine grid, in units of 2**-8 of the plain quantizer'
 # such a step is worth its bits), and bits, of which it saves fewer than that suggests: an encoder that was trained
 # with real rounding already stands where they would move it.
 CURVATURE, RATE = 17.3, 0.3
+# Weights are counted in 16 bits, in 32nds of a bit. A step costs at most a few dozen bits, states of a lane are a few
+# steps apart at most, and every OFTEN rows the cheapest one's total is taken from all.
+FINENESS, LIMIT, OFTEN = 32, 1 << 13, 8
+MOST = 40 * FINENESS  # of a step: far latents, the clipped ones, cost as much whichever way
 CHUNK = 1 << 10  # lanes that an encoder works at together: they stay in the cache
-FEW = 1 << 7  # lanes that are not worth a thread
 FARTHEST = 1 << 14  # points from zero
 
 
@@ -109,7 +112,7 @@ def point(levels: Symbols, quantizer: Numbers) -> Symbols:
     return points
 
 
-def quantize(values: Floats, table: Numbers, costs: Floats, threads: int = 1) -> Symbols:
+def quantize(values: Floats, table: Numbers, costs: Floats) -> Symbols:
     """values (N,) in steps of the plain quantizer -> the points of the fine grid (N,) that a trellis leads to with the
     least squared error and bits. costs (T, 2, R + 1): bits of levels 0 .. R, or of those below zero, of each table and
     quantizer."""
@@ -122,21 +125,12 @@ def quantize(values: Floats, table: Numbers, costs: Floats, threads: int = 1) ->
     last = len(values) - (len(lanes.rows) - 1) * lanes.count
     found = np.empty(shape, np.int32)
 
-    def work(start: int) -> None:
-        some = order[:, start : start + size]
+    for start in range(0, lanes.count, CHUNK):
+        some = order[:, start : start + CHUNK]
         points, weights = _candidates(values[some], table[some], costs)
         weights[:, -1, max(last - start, 0) :] = 0
         subset = _way(np.ascontiguousarray(weights.swapaxes(0, 1)))
-        found[:, start : start + size] = np.take_along_axis(points, subset[None], 0)[0]
-
-    size = max(min(CHUNK, -(-lanes.count // threads)), FEW)
-    starts = range(0, lanes.count, size)
-    if threads > 1 and len(starts) > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, starts))
-    else:
-        for start in starts:
-            work(start)
+        found[:, start : start + CHUNK] = np.take_along_axis(points, subset[None], 0)[0]
     symbols = np.empty(len(values), np.int32)
     symbols[lanes.order] = found.reshape(-1)[: len(values)]
     return symbols
@@ -147,7 +141,7 @@ _FIRST = np.array([0, 2, 3, 1], np.float32)[:, None, None]
 _QUANTIZER = np.array([0, 0, 1, 1], np.float32)[:, None, None]
 
 
-def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols, Floats]:
+def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols, Weights]:
     """values and table (L, W) -> of each subset the nearest point, and what it costs, (4, L, W)."""
     step, reach = np.float32(UNIT / 256), costs.shape[2] - 1
     farthest = (FARTHEST - 4) * step
@@ -162,13 +156,14 @@ def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols,
     points[2, away < 1.5] = 0  # zero is a point of quantizer 1, too, and its level is even
     weights = away - points
     np.square(weights, out=weights)
-    weights *= np.float32(CURVATURE * step**2)
+    weights *= np.float32(FINENESS * CURVATURE * step**2)
     levels = np.minimum((points + _QUANTIZER) * np.float32(0.5), reach).astype(np.int32)
     levels += table.astype(np.int32) * (2 * costs.shape[2])
     levels += _QUANTIZER.astype(np.int32) * costs.shape[2]
-    weights += costs.reshape(-1).take(levels) * np.float32(RATE)
+    weights += costs.reshape(-1).take(levels) * np.float32(FINENESS * RATE)
+    np.minimum(weights, MOST, out=weights)
     np.copysign(points, x, out=points)
-    return points.astype(np.int32), weights
+    return points.astype(np.int32), weights.astype(np.int16)
 
 
 def _flipped(x: Floats, mask: int) -> Floats:
@@ -178,33 +173,33 @@ def _flipped(x: Floats, mask: int) -> Floats:
     return x.reshape(*(2,) * bits, x.shape[1])[turned]
 
 
-def _way(weights: Floats) -> NDArray[np.int64]:
+def _way(weights: Weights) -> NDArray[np.int64]:
     """The cheapest way through a trellis: weights (L, 4, W) of subsets -> which one at each row of each lane (L, W)."""
     length, _, lanes = weights.shape
     half = STATES // 2  # the states that quantizer 0 leads to, and behind them those of quantizer 1
-    total = np.full((STATES, lanes), np.float32(np.finfo(np.float32).max / 4))
+    total = np.full((STATES, lanes), LIMIT, np.int16)
     total[0] = 0
     turns = np.empty((length, STATES, lanes), np.bool_)
-    sums = np.empty((4, half, lanes), np.float32)
+    sums = np.empty((2, 2, half, lanes), np.int16)  # of quantizers and parities
     # Row i of each pair is what parity 0 and 1 lead to state i of a half with.
     pairs = [
-        (_flipped(sums[2 * q], back), _flipped(sums[2 * q + 1], back ^ INPUT))
-        for q, back in enumerate((0, FEEDBACK ^ half))
+        (_flipped(sums[q, 0], back), _flipped(sums[q, 1], back ^ INPUT)) for q, back in enumerate((0, FEEDBACK ^ half))
     ]
     shape = pairs[0][0].shape
-    ends = total.reshape(2, *shape)
-    for row, turn in zip(weights, turns, strict=True):
-        for subset in range(4):
-            np.add(total[subset >> 1 :: 2], row[subset], out=sums[subset])
+    before, ends = total.reshape(half, 2, lanes).swapaxes(0, 1)[:, None], total.reshape(2, *shape)
+    for i, (row, turn) in enumerate(zip(weights.reshape(length, 2, 2, 1, lanes), turns, strict=True)):
+        np.add(before, row, out=sums)
         for (even, odd), end, choice in zip(pairs, ends, turn.reshape(2, *shape), strict=True):
             np.less(odd, even, out=choice)
             np.minimum(even, odd, out=end)
+        if i % OFTEN == OFTEN - 1:
+            total -= total.min(axis=0)
     # And back from the cheapest end.
-    before, subset_of = _BEFORE.ravel(), _SUBSET.ravel()
+    from_state, subset_of = _BEFORE.ravel(), _SUBSET.ravel()
     state, lane = total.argmin(0), np.arange(lanes)
     ways = np.empty((length, lanes), np.int64)
     for way, turn in zip(ways[::-1], turns[::-1], strict=True):
         at = 2 * state + turn.ravel()[state * lanes + lane]
         way[:] = subset_of[at]
-        state = before[at]
+        state = from_state[at]
     return ways

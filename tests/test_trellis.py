@@ -88,7 +88,7 @@ def test_the_search_finds_the_cheapest_way(seed: int, count: int) -> None:
             symbols[i] = points[np.argmin(abs(values[i] / STEP - points))]
             state = state >> 1 ^ trellis.FEEDBACK * q ^ trellis.INPUT * parity
         best = min(best, cost(symbols))
-    assert cost(trellis.quantize(values, table, costs)) == pytest.approx(best, rel=1e-5)
+    assert best - 1e-3 <= cost(trellis.quantize(values, table, costs)) <= best + count / trellis.FINENESS
 
 
 def test_points_are_packed_more_densely_than_rounding_packs_them() -> None:
@@ -152,3 +152,17 @@ def test_plain_tables_are_the_first_of_all() -> None:
 def test_tables_that_are_no_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="two tables of a pair"):
         Tables(Y_TABLES.frequencies, Y_TABLES.radius[:-1], pairs_from=(7, 7))
+
+
+def test_totals_stay_within_their_sixteen_bits() -> None:
+    """The dearest ways there are, in all lanes: no total runs over, or an end would seem cheap."""
+    rng = np.random.default_rng(4)
+    dear = np.full((trellis.ROWS, 4, 300), trellis.MOST, np.int16)
+    dear[:, rng.integers(0, 4, 300), np.arange(300)] = 0  # one subset is free, in each lane another
+    ways = trellis._way(dear)
+    spent = np.take_along_axis(dear.astype(np.int64), ways[:, None], 1)[:, 0].sum(0)
+    totals = np.full((trellis.STATES, 300), 1 << 40)
+    totals[0] = 0
+    for row in dear.astype(np.int64):
+        totals = (totals[trellis._BEFORE] + row[trellis._SUBSET]).min(axis=1)
+    np.testing.assert_array_equal(spent, totals.min(axis=0))
