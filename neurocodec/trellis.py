@@ -31,7 +31,7 @@ UNIT = 164  # a step of the fine grid, in units of 2**-8 of the plain quantizer'
 # What an encoder weighs: bits per squared step of the plain quantizer (12 / ln 2, the curvature of a rate by which
 # such a step is worth its bits), and bits, of which it saves fewer than that suggests: an encoder that was trained
 # with real rounding already stands where they would move it.
-CURVATURE, RATE = 17.3, 0.3
+CURVATURE, RATE = 17.3, 0.6
 # Weights are counted in 16 bits, in 32nds of a bit. A step costs at most a few dozen bits, states of a lane are a few
 # steps apart at most, and every OFTEN rows the cheapest one's total is taken from all.
 FINENESS, LIMIT, OFTEN = 32, 1 << 13, 8
