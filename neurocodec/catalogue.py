@@ -21,17 +21,17 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=27,
+        id=29,
         name="ms-ssim",
-        file="ms-ssim-27.safetensors",
-        sha256="ddd2db3cce781153384669f9aff45f7cf7b9ea9e1b99b2a65f738f439d9b8123",
+        file="ms-ssim-29.safetensors",
+        sha256="393c1b1b31020c238046a3efb916b96d9d90e1a5682f2872fb70ac6edc6e2194",
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=28,
+        id=30,
         name="psnr",
-        file="psnr-28.safetensors",
-        sha256="5d852b3be5fc1cb650825a9b01f7be387056d413f322d3796b2095be9265b831",
+        file="psnr-30.safetensors",
+        sha256="62f1a5e0bb6dafdf67bde39e246c54a5a80b98298ebe9062511bb37ef886e2b1",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-28.safetensors",
-        sha256="a10741892434bc3cd83b713f508e0558a91a46eb4f4f2995ba27890105ace7c8",
+        file="restore-30.safetensors",
+        sha256="e69c9f03cec7d808481378ae5255d9f584716bf73884be6c4cde2d9e2a077737",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
