@@ -78,7 +78,7 @@ class Rounding:
     soft = False
 
     def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Symbols of table numbers, which are not rounded, and what they are priced as."""
+        """v and its table numbers, not rounded -> symbols, and what they are priced as."""
         return self.symbols("y", v)
 
     def z(self, v: Tensor) -> tuple[Tensor, Tensor]:
