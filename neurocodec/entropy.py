@@ -11,7 +11,7 @@ FORMAT.md, "Entropy coding", is the normative text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,15 +95,21 @@ class Tables:
     def pair_costs(self) -> NDArray[np.float32]:
         """Bits of levels 0 .. R of each pair's tables, which are symmetric, (T, 2, R + 1); R of the widest table, and
         beyond a table's own what its escape costs."""
-        pairs = range(self.plain, len(self.radius))
-        reach = int(self.radius[self.plain :].max())
-        costs = np.empty((len(pairs), reach + 1), np.float32)
-        for cost, number in zip(costs, pairs, strict=True):
-            bits = PRECISION - np.log2(self.row(number))
+        costs = self.costs(range(self.plain, len(self.radius)))
+        return costs[:, costs.shape[1] // 2 :].reshape(self.plain, 2, -1)
+
+    def costs(self, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """Bits of each symbol, (len(numbers), 2 * R + 1), symbol 0 in the middle; R is the widest table's.
+        Beyond a table's own reach stands what its escape costs."""
+        reach = int(max(self.radius[n] for n in numbers))
+        rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
+        for row, number in zip(rows, numbers, strict=True):
+            # A silent table's escape has no frequency at all, and costs more than any other.
+            bits = PRECISION - np.log2(np.maximum(self.row(number), 1))
             radius = int(self.radius[number])
-            cost[:] = bits[-1] + EXCESS_BITS + 1
-            cost[: radius + 1] = bits[radius:-1]
-        return costs.reshape(self.plain, 2, -1)
+            row[:] = bits[-1] + EXCESS_BITS + 1
+            row[reach - radius : reach + radius + 1] = bits[:-1]
+        return rows
 
     def coded(self, symbols: Symbols, table: TableNumbers) -> tuple[Symbols, TableNumbers]:
         """Symbols (N,) and their table numbers (N,) -> what is coded, and with which of the tables there are (N,)."""

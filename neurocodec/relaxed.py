@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
+from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import POSITION_BITS, load_float
 from neurocodec.model import LOUD, Codec
 from neurocodec.prior import PHASES, TABLES, Context, HyperContext, HyperSynthesis, mask_1, whole_and_phase
@@ -142,18 +141,9 @@ class SoftRounding(Rounding):
         return soft, soft
 
 
-def costs(tables: Tables, numbers: Sequence[int] | range) -> Tensor:
-    """Bits of each symbol, (len(numbers), 2 * R + 1), symbol 0 in the middle; R is the widest table's.
-    Beyond a table's own reach stands what its escape costs."""
-    reach = int(max(tables.radius[n] for n in numbers))
-    rows = np.empty((len(numbers), 2 * reach + 1), np.float32)
-    for row, number in zip(rows, numbers, strict=True):
-        # A silent table's escape has no frequency at all, and costs more than any other.
-        bits = PRECISION - np.log2(np.maximum(tables.row(number), 1))
-        radius = int(tables.radius[number])
-        row[:] = bits[-1] + EXCESS_BITS + 1
-        row[reach - radius : reach + radius + 1] = bits[:-1]
-    return torch.from_numpy(rows)
+def costs(tables: Tables, numbers: Sequence[int]) -> Tensor:
+    """As ``Tables.costs``, a tensor."""
+    return torch.from_numpy(tables.costs(numbers))
 
 
 def interpolate(costs: Tensor, symbols: Tensor, rows: Tensor) -> Tensor:

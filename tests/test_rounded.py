@@ -165,10 +165,10 @@ def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path:
     tiny = weights.load(str(TINY), CPU).codec
     crops = load_folder(pictures, 192, CPU)
     before = validate(RoundedModel(tiny.networks, RelaxedPrior.of(tiny)).eval(), crops)
-    settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4, prior_only=True)
+    settings = replace(SETTINGS, steps=90, rate=2e-3, average=10, batch=4, prior_only=True)
     run = train(pictures, tmp_path, settings, pictures, CPU, start=TINY, report=quiet).parent
     rows = [line.split(",") for line in (run / "validation.csv").read_text().split()[1:]]
-    assert sum(float(row[2]) for row in rows) < 0.99 * sum(row["bpp"] for row in before)
+    assert sum(float(row[2]) for row in rows) < 0.98 * sum(row["bpp"] for row in before)
     after, start = read_checkpoint(tmp_path)["model"], thaw(TINY).state_dict()
     for name, value in start.items():
         learns = name.startswith(tuple(f"networks.{part}." for part in ("h_a", *catalogue.EXACT_PARTS)))
