@@ -100,7 +100,7 @@ class Encoding:
             )
         position = self.loaded.position(quality)
         best = Refiner(codec, objective).refine(as_tensor(self.pixels), position, EFFORT_STEPS[effort], report)
-        return codec.encode_latents(best.y, best.z, position)
+        return codec.encode_latents(best.y, best.z, position, best.decided)
 
     def _file(self, quality: int, latents: bytes) -> bytes:
         shipped = self.loaded.id is not None

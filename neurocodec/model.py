@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec import trellis
 from neurocodec.entropy import Decoder, Encoder, Tables
-from neurocodec.fixedpoint import LATENT_BITS, ONE, POSITION_BITS
+from neurocodec.fixedpoint import ONE, POSITION_BITS
 from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
 from neurocodec.predictor import HyperLayers, HyperPredictor, Predictor, halves_of, heads_of
+from neurocodec.quantization import dequantize, hyper_symbols, in_pairs, quantize, symbols_of
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 
@@ -29,7 +29,6 @@ BLOCK = 32  # units of 64 pixels: the side of the blocks that latents are coded 
 # Quality positions from here on code silent tables, too: on dithered patterns, which no training picture has, the prior
 # is so wrong that what they leave out would be missed at high quality (some 10 dB), and they would save little there.
 LOUD = 4 << POSITION_BITS
-SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
 ANALYSIS, SYNTHESIS = 0.65, 0.65  # of the time that compression and decompression take
 
 
@@ -74,11 +73,26 @@ class Codec:
         return coder.finish()
 
     @torch.inference_mode()
-    def encode_latents(self, y: Tensor, z: Tensor, position: int) -> tuple[bytes, Tensor]:
-        """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents, and y_hat."""
+    def encode_latents(self, y: Tensor, z: Tensor, position: int, decided: bool = False) -> tuple[bytes, Tensor]:
+        """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents, and y_hat.
+        decided: y and z come from :meth:`decide`, and of y only elements of step 2 have changed since."""
         coder, y_hat = Encoder(), y.clone()
-        self.push_y_z(y_hat, z, position, coder)
+        self.push_y_z(y_hat, z, position, coder, decided=decided)
         return coder.finish(), y_hat
+
+    @torch.inference_mode()
+    def decide(self, y: Tensor, z: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """y and z as :meth:`encode_latents` takes them -> the same, with z and those elements of y that step 1 codes
+        as a file will hold them, so that the others may be moved by what that has changed."""
+        z_symbols, y = hyper_symbols(z), y.clone()
+        predictor = self.predictor(z_symbols, position)
+        for step, block, _ in self.blocks(predictor.bounds):
+            if step == 1:
+                self._quantize(step, block, y, predictor, position)
+                here = window_of(y, 4, block)
+                halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
+                halves.put(step, here, halves.take(step, here).div_(ONE))
+        return y, z_symbols.float()
 
     @torch.inference_mode()
     def push_latents(self, pixels: Tensor, position: int, coder: Pusher, report: Report = silent) -> Tensor:
@@ -90,9 +104,11 @@ class Codec:
         return y
 
     @torch.inference_mode()
-    def push_y_z(self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent) -> None:
-        """Float y and z, not rounded, into a coder. y becomes y_hat in place, in units of 2**-8: a second tensor
-        of its size would be half a gigabyte for 100 megapixels."""
+    def push_y_z(
+        self, y: Tensor, z: Tensor, position: int, coder: Pusher, report: Report = silent, decided: bool = False
+    ) -> None:
+        """Float y and z, not rounded (or `decided`), into a coder. y becomes y_hat in place, in units of 2**-8: a
+        second tensor of its size would be half a gigabyte for 100 megapixels."""
         # 2. Hyper-latents.
         z_symbols = hyper_symbols(z)
         self._push_z(z_symbols, position, coder)
@@ -100,14 +116,24 @@ class Codec:
 
         # 3. The half of the latents that only the hyper-latents predict; 4. the rest, given that half.
         for step, block, done in self.blocks(predictor.bounds):
-            here = window_of(y, 4, block)
-            halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
-            mean, table = predictor.predict(step, block, y)
-            table = in_pairs(table, position, tables)
-            symbols = quantize(halves.take(step, here) - mean / ONE, table, tables)
+            symbols, table = self._quantize(step, block, y, predictor, position, decided and step == 1)
             coder.push(to_numpy(symbols), to_numpy(table), tables)
-            halves.put(step, here, dequantize(symbols, table, tables).add_(mean).float())  # below 2**24: exact
             report(done)
+
+    def _quantize(
+        self, step: int, block: Area, y: Tensor, predictor: Predictor, position: int, decided: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The symbols of a step in a block, and their table numbers; these elements of y become y_hat."""
+        tables, here = self.y_tables_at(position), window_of(y, 4, block)
+        halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
+        mean, table = predictor.predict(step, block, y)
+        table = in_pairs(table, position, tables)
+        if decided:
+            symbols = symbols_of((halves.take(step, here) * ONE).int() - mean, table, tables)
+        else:
+            symbols = quantize(halves.take(step, here) - mean / ONE, table, tables)
+        halves.put(step, here, dequantize(symbols, table, tables).add_(mean).float())  # below 2**24: exact
+        return symbols, table
 
     def decode_latents(self, data: bytes, height: int, width: int, position: int, report: Report = silent) -> Tensor:
         """y_hat (1, H/16, W/16, M) int32 in units of 2**-8: the same on every machine, to the bit."""
@@ -255,36 +281,6 @@ class Codec:
 def whole(bounds: tuple[int, int]) -> Area:
     """The area of a whole picture."""
     return (0, bounds[0]), (0, bounds[1])
-
-
-def hyper_symbols(z: Tensor) -> Tensor:
-    """z float -> int32 symbols."""
-    return z.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int()
-
-
-def in_pairs(table: Tensor, position: int, tables: Tables) -> Tensor:
-    """Table numbers of the prior -> those that they are coded by at a quality position, uint8."""
-    first = tables.first_pair(position, POSITION_BITS)
-    return table + (table >= first).to(table.dtype) * tables.plain if first < tables.plain else table
-
-
-def quantize(values: Tensor, table: Tensor, tables: Tables) -> Tensor:
-    """y - mean in steps, and table numbers of its shape -> int32 symbols; of pairs, points of the trellis's grid."""
-    symbols = values.round().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).int().mul_(table >= tables.silent)
-    pairs = (table >= tables.plain).flatten().nonzero()[:, 0]
-    if len(pairs):
-        number = (table.flatten()[pairs] - tables.plain).cpu().numpy()
-        points = trellis.quantize(values.flatten()[pairs].cpu().numpy(), number, tables.pair_costs)
-        symbols.view(-1)[pairs] = torch.from_numpy(points).to(symbols.device)
-    return symbols
-
-
-def dequantize(symbols: Tensor, table: Tensor, tables: Tables) -> Tensor:
-    """int32 symbols, and table numbers of their shape -> y_hat - mean, int32 in units of 2**-8."""
-    found = symbols * (1 << LATENT_BITS)
-    if tables.pairs_from:
-        found -= symbols * (table >= tables.plain) * ((1 << LATENT_BITS) - trellis.UNIT)
-    return found
 
 
 def pad(x: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ gradient descent on rate + lambda * distortion, with the decoder fixed; the file
 nothing of it. Rounding is relaxed to a step that is soft at first and hard at last, and a little noise
 lets latents look over the edge. That is stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving
 inference for neural image compression") with a third of its noise, which was most of what its gradients held.
+Latents on a trellis stay unrounded meanwhile, and what it makes of them nothing foretells: before the last steps,
+z and the half of y that is coded first are decided on, and the other half is moved by what that has changed.
 
 Works window by window, so that memory is bounded by the window on pictures of any size.
 """
@@ -25,6 +27,7 @@ from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
+from neurocodec.prior import mask_1
 from neurocodec.relaxed import RelaxedPrior, Rounding, SoftRounding
 from neurocodec.windows import Area, Report, Span, grow, part_of, silent, window, within
 
@@ -45,22 +48,24 @@ JITTER = (0.12, 0.02)  # of latents on the edge, in quantization steps, first an
 FEW = 20
 SOFT_END, STRAIGHT = 8.0, 0.4  # the last sharpness of the shortest run, and its share of the straight gradient
 MANY, HARD_END = 100, 60.0  # and a longer one than so many ends harder
+DECIDED_AT = 0.8  # of the steps: when z and the first half of y are decided on
 EFFORT_STEPS = (0, 3, 6, 12, 25, 50, 100, 250, 500, 1000)  # of effort 0 to 9
 
 
 @dataclass(frozen=True)
 class Latents:
-    """y (1, H/16, W/16, M) and z (1, H/64, W/64, Z), float, not rounded."""
+    """y (1, H/16, W/16, M) and z (1, H/64, W/64, Z), float, not rounded, or as ``Codec.decide`` leaves them."""
 
     y: Tensor
     z: Tensor
+    decided: bool = False
 
     def window(self, area: Area) -> Latents:
         """Views of a window, in units of 64 pixels."""
-        return Latents(window(self.y, 4, area), window(self.z, 1, area))
+        return Latents(window(self.y, 4, area), window(self.z, 1, area), self.decided)
 
     def clone(self) -> Latents:
-        return Latents(self.y.clone(), self.z.clone())
+        return Latents(self.y.clone(), self.z.clone(), self.decided)
 
     def copy_(self, other: Latents) -> None:
         self.y.copy_(other.y)
@@ -81,23 +86,34 @@ class Refiner:
         plain = Latents(y, self.codec.hyper_analyse(y, position))
         if not steps or (self.objective.ms_ssim and min(height, width) < MS_SSIM_SMALLEST):
             return plain
-        refined = plain.clone()
-        picture = pad(pixels[None].to(self.codec.device))
-        windows = list(_windows(*plain.z.shape[1:3]))
-        for i, (inner, outer) in enumerate(windows):
-            one = Window(self, refined.window(outer), inner, outer, picture, (height, width), position)
-            best = one.refine(steps, part_of(report, i / len(windows), (i + 1) / len(windows)))
-            if len(windows) > 1:  # the whole picture is compared below
-                best = one.better(best)
-            refined.window(inner).copy_(best)
+        refined, schedule = plain.clone(), Schedule(steps)
+        free, rest = range(schedule.decided_at), range(schedule.decided_at, steps)
+        self._move(refined, pixels, position, schedule, free, part_of(report, 0, len(free) / steps))
+        if rest:
+            refined = Latents(*self.codec.decide(refined.y, refined.z, position), decided=True).clone()
+            self._move(refined, pixels, position, schedule, rest, part_of(report, len(free) / steps, 1))
         # What the file will hold decides, not the float twins.
         better = self.value(refined, pixels, position) < self.value(plain, pixels, position)
         return refined if better else plain
 
+    def _move(
+        self, latents: Latents, pixels: Tensor, position: int, schedule: Schedule, steps: range, report: Report
+    ) -> None:
+        """Some steps of a schedule in each window, in place."""
+        height, width = pixels.shape[:2]
+        picture = pad(pixels[None].to(self.codec.device))
+        windows = list(_windows(*latents.z.shape[1:3]))
+        for i, (inner, outer) in enumerate(windows):
+            one = Window(self, latents.window(outer), inner, outer, picture, (height, width), position)
+            best = one.refine(schedule, steps, part_of(report, i / len(windows), (i + 1) / len(windows)))
+            if len(windows) > 1 and not latents.decided:  # the whole picture is compared in the end
+                best = one.better(best)
+            latents.window(inner).copy_(best)
+
     def value(self, latents: Latents, pixels: Tensor, position: int) -> float:
         """Bits per pixel + lambda * distortion of what a decoder gets, distortion as a mean over windows."""
         height, width = pixels.shape[:2]
-        data, y_hat = self.codec.encode_latents(latents.y, latents.z, position)
+        data, y_hat = self.codec.encode_latents(latents.y, latents.z, position, latents.decided)
         decoded = self.codec.synthesise(y_hat, height, width, position)
         return 8 * len(data) / (height * width) + self.multiplier(position) * self.distortion(decoded, pixels)
 
@@ -137,28 +153,28 @@ class Window:
         self.multiplier = model.multiplier(position)
         self.first_pair = model.codec.y_tables_at(position).first_pair(position, POSITION_BITS)
 
-    def refine(self, steps: int, report: Report) -> Latents:
-        """The latents of the window after so many steps."""
+    def refine(self, schedule: Schedule, steps: range, report: Report) -> Latents:
+        """The latents of the window after these steps of a schedule."""
         moving = self.around.window(self.inner).clone()
-        parameters = [moving.y.requires_grad_(True), moving.z.requires_grad_(True)]
-        generator = torch.Generator(self.x.device).manual_seed(0)  # the same picture gives the same file
-        schedule = Schedule(steps)
-        y_optimizer = schedule.optimizer(moving.y)
-        z_optimizer = torch.optim.Adam([moving.z], betas=BETAS)
-        for step in range(steps):
-            rate, z_rate = schedule.rates(step)
-            for optimizer, lr in ((y_optimizer, rate), (z_optimizer, z_rate)):
-                optimizer.param_groups[0]["lr"] = lr
+        fixed = mask_1(moving.y) if moving.decided else None
+        y, z = moving.y.requires_grad_(True), moving.z.requires_grad_(not moving.decided)
+        generator = torch.Generator(self.x.device).manual_seed(steps.start)  # the same picture gives the same file
+        optimizers = [schedule.optimizer(y)] + [torch.optim.Adam([z], betas=BETAS)] * z.requires_grad
+        for step in steps:
+            for optimizer, rate in zip(optimizers, schedule.rates(step), strict=False):
+                optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad(set_to_none=True)
             rounding = schedule.rounding(step, generator, self.first_pair)
             torch.autograd.backward(self.loss(self.placed(moving), rounding))
             if rounding.pairs is not None:
-                schedule.pace(moving.y, window(rounding.pairs, 4, self.inner), step)
-            schedule.bound(moving.y, rate)
-            y_optimizer.step()
-            z_optimizer.step()
-            report((step + 1) / steps)
-        return Latents(*(p.detach() for p in parameters))
+                schedule.pace(y, window(rounding.pairs, 4, self.inner), step)
+            schedule.bound(y, step)
+            if fixed is not None and y.grad is not None:
+                y.grad.masked_fill_(fixed, 0.0)
+            for optimizer in optimizers:
+                optimizer.step()
+            report((step + 1 - steps.start) / len(steps))
+        return Latents(y.detach(), z.detach(), moving.decided)
 
     def better(self, refined: Latents) -> Latents:
         """Refined latents of the window, or those that it had, whichever are better when really rounded."""
@@ -170,7 +186,7 @@ class Window:
         y, z = self.around.y.clone(), self.around.z.clone()
         window(y, 4, self.inner).copy_(moving.y)
         window(z, 1, self.inner).copy_(moving.z)
-        return Latents(y, z)
+        return Latents(y, z, moving.decided)
 
     @torch.no_grad()
     def rounded_loss(self, moving: Latents) -> float:
@@ -200,6 +216,7 @@ class Schedule:
     def __init__(self, steps: int) -> None:
         time = min(steps / FEW, 1.0)
         self.last, self.many = max(steps - 1, 1), steps > MANY
+        self.decided_at = max(1, round(DECIDED_AT * steps))
         end = HARD_END if self.many else SOFT_END + (SHARPNESS[1] - SOFT_END) * time
         self.ends = SHARPNESS[0], end
         self.jitter = JITTER[0] * time, JITTER[1] * time
@@ -220,10 +237,10 @@ class Schedule:
         softness = self.ends[0] / self.sharpness(step)
         return RATE * (LAST_RATE + (1 - LAST_RATE) * cooled) * softness**self.caution, adam
 
-    def bound(self, y: Tensor, rate: float) -> None:
+    def bound(self, y: Tensor, step: int) -> None:
         """Clip y's gradient, so that descent goes no farther than it may; Adam's steps are bounded as they are."""
         if not self.many:
-            nn.utils.clip_grad_value_([y], FARTHEST / rate)
+            nn.utils.clip_grad_value_([y], FARTHEST / self.rates(step)[0])
 
     def sharpness(self, step: int) -> float:
         """The slope of relaxed rounding halfway between whole numbers."""

@@ -19,10 +19,11 @@ from neurocodec import api, container, fields, metrics, model, precision, predic
 from neurocodec.entropy import Decoder, Tables
 from neurocodec.errors import FormatError, WeightsError
 from neurocodec.fixedpoint import ONE, UNIT, make_exact
-from neurocodec.model import Codec, dequantize, hyper_symbols, in_pairs, whole
+from neurocodec.model import Codec, whole
 from neurocodec.networks import Config, Networks
 from neurocodec.predictor import HyperPredictor
-from neurocodec.prior import TABLES, Halves, whole_and_phase
+from neurocodec.prior import TABLES, Halves, mask_1, whole_and_phase
+from neurocodec.quantization import dequantize, hyper_symbols, in_pairs
 from neurocodec.training.rounding import to_integers
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash
@@ -87,6 +88,23 @@ def test_decoder_reads_the_symbols_that_the_encoder_wrote(tiny: weights.LoadedMo
         symbols = torch.from_numpy(recorder.pushed[step - 3]).view(mean.shape)
         halves.put(step, rebuilt, dequantize(symbols, table, tiny.codec.y_tables) + mean)
     assert torch.equal(y_hat, rebuilt)
+
+
+def test_what_is_decided_on_is_what_files_hold(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """z and the elements of step 1 stay, whatever becomes of the others; also where there are several blocks."""
+    monkeypatch.setattr(model, "BLOCK", 2)
+    codec, position = tiny.codec, 300
+    with torch.inference_mode():
+        y = 3 * codec.analyse(torch.from_numpy(draw("shapes", 200, 260)), position)
+        z = codec.hyper_analyse(y, position)
+        first = mask_1(y)
+    decided, whole_z = codec.decide(y, z, position)
+    assert torch.equal(decided[:, ~first], y[:, ~first])
+    assert torch.equal(codec.encode_latents(y, z, position)[1][:, first], decided[:, first] * ONE)
+    moved = torch.where(first, decided, decided + torch.randn(y.shape, generator=torch.Generator().manual_seed(0)))
+    data, y_hat = codec.encode_latents(moved, whole_z, position, decided=True)
+    assert torch.equal(codec.decode_latents(data, 200, 260, position).float(), y_hat)
+    assert torch.equal(y_hat[:, first], decided[:, first] * ONE)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (6, 1), (5, 7)])

@@ -16,7 +16,7 @@ from neurocodec.entropy import Encoder, Tables
 from neurocodec.explore.sample import Die, reshaped, sample_like
 from neurocodec.explore.usage import costs_of
 from neurocodec.fixedpoint import ONE, POSITION_BITS
-from neurocodec.model import hyper_symbols
+from neurocodec.quantization import hyper_symbols
 from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from neurocodec.encoding import Pixels
 from neurocodec.entropy import Tables
-from neurocodec.model import Codec, hyper_symbols
+from neurocodec.model import Codec
+from neurocodec.quantization import hyper_symbols
 
 
 class Die:

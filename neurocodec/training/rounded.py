@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import ONE, POSITION_BITS
-from neurocodec.model import Codec, dequantize, in_pairs, quantize, to_numpy
+from neurocodec.model import Codec, to_numpy
 from neurocodec.networks import Networks
 from neurocodec.predictor import halves_of
+from neurocodec.quantization import dequantize, in_pairs, quantize
 from neurocodec.relaxed import RelaxedPrior, Rounding, bound
 
 SHARPNESS = (4.0, 8.0)  # of the odds, at the first step of a run and at the last
