@@ -12,6 +12,7 @@ from neurocodec.commands.bulk import bulk
 from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
+from neurocodec.commands.shared import printable
 from neurocodec.errors import NeurocodecError
 from neurocodec.explore.commands import explain, interpolate, sample, traverse
 from neurocodec.explore.repairs import inpaint, restore
@@ -25,11 +26,11 @@ class Command(click.Group):
         try:
             return super().invoke(ctx)
         except NeurocodecError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE or error.strerror is None:
                 raise  # click ends quietly when a reader goes away
-            raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror}.") from error
+            raise click.ClickException(printable(f"{error.filename or 'a file'}: {error.strerror}.")) from error
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
             ctx.exit(130)

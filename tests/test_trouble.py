@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -213,3 +214,38 @@ def test_names_of_pictures_are_not_for_our_files(here: Path) -> None:
     assert result.exit_code == 1
     assert "out.jpg: what is written is no .jpg picture but a neurocodec file: name it .nc." in result.stderr
     assert names(here) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made")
+def test_names_cannot_break_lines_or_colour_them(tmp_path: Path) -> None:
+    bad, spelled = "a\nb\x1b[31m", r"a\nb\x1b[31m"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(draw("shapes", 40, 40)).save(folder / f"{bad}.png")
+    (folder / f"{bad}.nc").write_bytes(b"x")
+    packed = run("compress", folder, tmp_path / "out", *MODEL, "--workers", "1")
+    assert (packed.exit_code, names(tmp_path / "out")) == (0, [f"{bad}.nc"])
+    assert f"{spelled}.png: 40x40" in packed.stderr
+    whole, broken = (run("verify", place) for place in (tmp_path / "out", folder))
+    assert whole.stdout.endswith(f"{spelled}.nc: whole\n")
+    for result in (packed, whole, broken, run("info", folder / f"{bad}.nc"), run("info", folder / f"{bad}?")):
+        assert "\x1b" not in result.output
+        assert not any(line.startswith("b") for line in result.output.splitlines())
+    assert any(line.startswith("Error: ") and spelled in line for line in broken.stderr.splitlines())
+
+
+def test_an_interrupt_while_the_program_is_loaded_is_a_word() -> None:
+    code = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "neurocodec.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from neurocodec.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")

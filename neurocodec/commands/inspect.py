@@ -19,8 +19,10 @@ from neurocodec.commands.shared import (
     json_option,
     max_pixels_option,
     naming,
+    printable,
     private_option,
     quiet_option,
+    tell,
 )
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
 from neurocodec.files import STANDARD, counted, input_name, read_source
@@ -116,9 +118,9 @@ def verify(
         if as_json:
             click.echo(json.dumps({"file": name, "whole": sentence is None, "error": sentence}))
         elif sentence is None and not quiet:
-            click.echo(f"{input_name(name)}: whole")
+            click.echo(printable(f"{input_name(name)}: whole"))
         elif sentence is not None and len(jobs) > 1:
-            click.echo(bad[-1], err=True)
+            tell(f"Error: {bad[-1]}", False)
     if bad:
         words = f"{len(bad)} of {counted(len(jobs))} {'is' if len(bad) == 1 else 'are'} not whole."
         raise NeurocodecError(words if len(jobs) > 1 else bad[0])

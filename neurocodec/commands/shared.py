@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import category
 
 import click
 
@@ -18,6 +19,7 @@ from neurocodec.options import WholeNumber
 
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no text, line and paragraph ends
 
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
@@ -37,10 +39,15 @@ model_option = click.option(
 private_option = click.option("--model", help="Only for files made with a private model: its .safetensors file.")
 
 
+def printable(line: str) -> str:
+    """A line whose line ends and control characters are spelled out: names of files may hold them."""
+    return "".join(c.encode("unicode_escape").decode() if category(c) in UNPRINTABLE else c for c in line)
+
+
 def tell(line: str, quiet: bool) -> None:
     """A message for people: on standard error, so that data can go to standard output."""
     if not quiet:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
 
 
 @contextmanager
