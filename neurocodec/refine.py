@@ -39,7 +39,7 @@ WINDOW, HALO = 16, 1
 # Adam forgets that, and needs four times the steps for as much; only beyond MANY, where noise decides, it is no worse.
 # z, of which a little decides much, has Adam in any case.
 RATE, LAST_RATE = 0.01, 0.3  # of the descent while rounding is softest, and the share of it that is left at the end
-PACE = 1.2  # of latents on a trellis, which are not rounded meanwhile: the factor of their rate
+PACE = 1.8  # of latents on a trellis, which are not rounded meanwhile: the factor of their rate
 FARTHEST = 0.5  # quantization steps that y goes at most, where a picture is unlike any other
 ADAM_RATE, ADAM_LAST_RATE, BETAS = 0.02, 0.1, (0.9, 0.99)  # Adam's, in quantization steps
 SHARPNESS = (2.5, 25.0)  # of the relaxed rounding, first and last
@@ -49,6 +49,7 @@ FEW = 20
 SOFT_END, STRAIGHT = 8.0, 0.4  # the last sharpness of the shortest run, and its share of the straight gradient
 MANY, HARD_END = 100, 60.0  # and a longer one than so many ends harder
 DECIDED_AT = 0.8  # of the steps: when z and the first half of y are decided on
+HASTE = 3.0  # the factor of the descent's rate from there on
 EFFORT_STEPS = (0, 3, 6, 12, 25, 50, 100, 250, 500, 1000)  # of effort 0 to 9
 
 
@@ -235,7 +236,8 @@ class Schedule:
         if self.many:
             return adam, adam
         softness = self.ends[0] / self.sharpness(step)
-        return RATE * (LAST_RATE + (1 - LAST_RATE) * cooled) * softness**self.caution, adam
+        haste = HASTE if step >= self.decided_at else 1.0
+        return haste * RATE * (LAST_RATE + (1 - LAST_RATE) * cooled) * softness**self.caution, adam
 
     def bound(self, y: Tensor, step: int) -> None:
         """Clip y's gradient, so that descent goes no farther than it may; Adam's steps are bounded as they are."""

@@ -17,12 +17,13 @@ from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, UNIT
 from neurocodec.model import Codec
 from neurocodec.objective import Objective
-from neurocodec.prior import TABLES
+from neurocodec.prior import TABLES, mask_1
 from neurocodec.refine import (
     ADAM_RATE,
     EFFORT_STEPS,
     FEW,
     HARD_END,
+    HASTE,
     JITTER,
     LAST_RATE,
     MANY,
@@ -229,7 +230,9 @@ def test_schedules_cool_down(steps: int) -> None:
     rates, z_rates = zip(*(schedule.rates(step) for step in range(steps)), strict=True)
     roundings = [schedule.rounding(step, generator, TABLES) for step in range(steps)]
     sharpness, jitter = [r.sharpness for r in roundings], [r.jitter for r in roundings]
-    assert list(rates) == sorted(rates, reverse=True)
+    parts = rates[: schedule.decided_at], rates[schedule.decided_at :]  # behind it the rest makes haste
+    assert all(list(part) == sorted(part, reverse=True) for part in parts)
+    assert len(parts[1]) == (0 if steps == 1 else pytest.approx(0.2 * steps, abs=0.5))
     assert list(z_rates) == sorted(z_rates, reverse=True)
     assert sharpness == sorted(sharpness)
     assert jitter == sorted(jitter, reverse=True)
@@ -242,7 +245,7 @@ def test_schedules_cool_down(steps: int) -> None:
         assert rates[0] == pytest.approx(RATE)
     if FEW <= steps <= MANY:
         # as cautious at the end as curvature asks for, which goes with the square of the slope
-        assert rates[-1] == pytest.approx(RATE * LAST_RATE * (SHARPNESS[0] / SHARPNESS[1]) ** 2)
+        assert rates[-1] == pytest.approx(HASTE * RATE * LAST_RATE * (SHARPNESS[0] / SHARPNESS[1]) ** 2)
         assert sharpness[-1] == pytest.approx(SHARPNESS[1])
     if steps >= FEW:
         assert jitter[-1] == pytest.approx(JITTER[1])
@@ -273,8 +276,25 @@ def test_latents_on_a_trellis_are_not_rounded_meanwhile() -> None:
     y.grad = torch.ones(3)
     last = schedule.rates(11)[0]
     schedule.pace(y, rounding.pairs, 11)
-    steps = [last * g for g in y.grad.tolist()]
-    assert steps == pytest.approx([last, PACE * RATE * LAST_RATE, PACE * RATE * LAST_RATE])
+    steps = [last * g / HASTE for g in y.grad.tolist()]
+    assert steps == pytest.approx([last / HASTE, PACE * RATE * LAST_RATE, PACE * RATE * LAST_RATE])
+
+
+def test_what_is_decided_on_stays(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all windows, while the other half moves on, by descent and by Adam."""
+    monkeypatch.setattr(refine, "WINDOW", 3)
+    x, codec = pixels(200, 330), tiny.codec
+    refiner, latents = Refiner(codec, MSE), plain(codec, x)
+    decided = Latents(*codec.decide(latents.y, latents.z, POSITION), decided=True).clone()
+    for schedule in (Schedule(20), Schedule(MANY + 1)):
+        moved = decided.clone()
+        steps = range(schedule.decided_at, schedule.decided_at + 3)
+        refiner._move(moved, x, POSITION, schedule, steps, lambda done: None)
+        first = mask_1(moved.y)
+        assert torch.equal(moved.z, decided.z)
+        assert torch.equal(moved.y[:, first], decided.y[:, first])
+        assert float((moved.y != decided.y)[:, ~first].float().mean()) > 0.5
+        assert refiner.value(moved, x, POSITION) < refiner.value(decided, x, POSITION)
 
 
 @pytest.mark.parametrize("effort", [1, 3])
