@@ -160,7 +160,9 @@ class Window:
         fixed = mask_1(moving.y) if moving.decided else None
         y, z = moving.y.requires_grad_(True), moving.z.requires_grad_(not moving.decided)
         generator = torch.Generator(self.x.device).manual_seed(steps.start)  # the same picture gives the same file
-        optimizers = [schedule.optimizer(y)] + [torch.optim.Adam([z], betas=BETAS)] * z.requires_grad
+        optimizers = [schedule.optimizer(y)]
+        if not moving.decided:
+            optimizers.append(torch.optim.Adam([z], betas=BETAS))
         for step in steps:
             for optimizer, rate in zip(optimizers, schedule.rates(step), strict=False):
                 optimizer.param_groups[0]["lr"] = rate
