@@ -125,7 +125,7 @@ def _refined(
 
 
 def _encoding(picture: Pictures, model: str, device: str, effort: int, alpha_quality: int) -> Encoding:
-    if not 0 <= effort < len(EFFORT_STEPS):
+    if not (isinstance(effort, numbers.Integral) and 0 <= effort < len(EFFORT_STEPS)):
         raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not 0 <= alpha_quality <= 100:
         raise ValueError(f"alpha quality {alpha_quality} is outside 0 to 100")
@@ -178,7 +178,10 @@ def torch_device(device: str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("there is no CUDA device here: use --device cpu or auto.")
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r} is none of auto, cpu and cuda") from None
 
 
 def _model_of(c: Container, model: str | None, device: torch.device) -> weights.LoadedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import Any
 
 import click
@@ -20,7 +21,14 @@ from neurocodec.training.commands import export, train
 
 
 class Command(click.Group):
-    """Turns our errors into one sentence and exit code 1."""
+    """Turns our errors into one sentence and exit code 1, and an interrupt into a word and 130."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **extra)
+        except KeyboardInterrupt:  # of which click would make "Aborted!" and 1
+            click.echo("Stopped.", err=True)
+            sys.exit(130)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -30,7 +38,9 @@ class Command(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE or error.strerror is None:
                 raise  # click ends quietly when a reader goes away
-            raise click.ClickException(printable(f"{error.filename or 'a file'}: {error.strerror}.")) from error
+            raise click.ClickException(
+                printable(f"{error.filename or 'standard output'}: {error.strerror}.")
+            ) from error
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
             ctx.exit(130)

@@ -96,7 +96,7 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
             f"its format version is {version}, and this release reads version {VERSION}: use {which} that wrote it."
         )
     if damage := _damage(data):
-        raise FormatError(f"{damage} Fetch or copy it again.")
+        raise FormatError(f"{damage} (fetch or copy it again).")
     body = data[: -_CRC.size]
     if flags & ~(FLAG_GREY | sum(SECTIONS.values())):
         raise FormatError(f"flags 0x{flags:02x} are not known to this release: a newer one wrote this file.")
@@ -123,11 +123,11 @@ def _damage(data: bytes) -> str:
         return ""
     wanted = _whole_size(data)
     if wanted is not None and len(data) < wanted:
-        return f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}."
+        return f"the file was cut off, or is damaged: {len(data)} bytes, where its header tells of {wanted}"
     if wanted is not None and _is_sealed(data[:wanted]):
         more = len(data) - wanted
-        return f"the file is {more} byte{'s' * (more > 1)} too long: what follows its first {wanted} is none of it."
-    return "the file is damaged: its checksum does not match."
+        return f"the file is {more} byte{'s' * (more > 1)} too long: what follows its first {wanted} is none of it"
+    return "the file is damaged: its checksum does not match"
 
 
 def _is_sealed(data: bytes) -> bool:

@@ -84,6 +84,8 @@ def read_source(source: str) -> bytes:
     """All bytes of a file, or of standard input."""
     if source == STANDARD and sys.stdin is None:  # a process can be started without
         raise NeurocodecError("standard input is closed.")
+    if not source:
+        raise NeurocodecError("the name of the input is empty.")
     try:
         if source == STANDARD:
             return sys.stdin.buffer.read()

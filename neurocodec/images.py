@@ -37,6 +37,7 @@ WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
 LAID_PIXELS = 1 << 20  # at a time
+JPEG_SIDE = 65500  # pixels, libjpeg's limit
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -97,7 +98,9 @@ def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                 check_size(image, max_pixels)
                 yield image
     except UnidentifiedImageError:
-        raise ImageError("not a picture in a format that Pillow reads.") from None
+        raise ImageError(
+            "not a picture in a format that Pillow reads." if data else "empty: there is no picture in it."
+        ) from None
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged files
@@ -183,6 +186,10 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     if picture.alpha is not None and form not in WITH_ALPHA:
         raise ImageError(
             f"{form} cannot hold its transparency: use .png (`decompress` has --background to lay it on a colour)."
+        )
+    if form == "JPEG" and max(picture.width, picture.height) > JPEG_SIDE:  # or libjpeg prints what it thinks of it
+        raise ImageError(
+            f"a {picture.width}x{picture.height} picture does not fit into JPEG, whose sides end at {JPEG_SIDE} pixels."
         )
     image = to_pillow(picture)
     if picture.grey and form in COLOUR_ONLY:

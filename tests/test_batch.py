@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from neurocodec.cli import main
-from neurocodec.commands.workers import side_by_side
+from neurocodec.commands.workers import held_back, side_by_side
 from neurocodec.errors import NeurocodecError
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -160,7 +160,7 @@ def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_i
 
 SLOW = """
 import sys, time
-from neurocodec.commands.workers import side_by_side
+from neurocodec.commands.workers import held_back, side_by_side
 if __name__ == "__main__":
     try:
         for job, _ in side_by_side(time.sleep, [0.1, 90, 0.2, 90, 90], 2):
@@ -208,3 +208,19 @@ def test_a_worker_that_dies_is_said_and_takes_the_others_with_it() -> None:
     with pytest.raises(NeurocodecError, match="a worker died"):
         list(side_by_side(eval, ["__import__('time').sleep(90)", "__import__('os')._exit(9)"], 2))
     assert time.monotonic() - started < 80  # on busy cores torch alone takes many seconds to start
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no masks of signals")
+def test_an_interrupt_while_workers_start_comes_behind_it() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    try:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            assert not came
+        assert came == [signal.SIGINT]
+        assert child.stdout == "True\n"  # and a process that starts meanwhile never hears of it
+    finally:
+        signal.signal(signal.SIGINT, before)

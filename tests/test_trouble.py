@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from neurocodec import catalogue, weights
+import neurocodec
+from neurocodec import catalogue, images, weights
 from neurocodec.commands.shared import in_proportion
+from neurocodec.errors import ImageError
 from tests.commands import MODEL, assert_error, assert_sentence, names, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -179,7 +183,7 @@ def test_standard_streams_have_names(here: Path) -> None:
     assert run("verify", "-", stdin=data).stdout == "standard input: whole\n"
     result = run("verify", "-", "in.nc", stdin=data[:-1])
     assert (result.exit_code, result.stdout) == (1, "in.nc: whole\n")
-    assert result.stderr.startswith("standard input: the file was cut off")
+    assert result.stderr.startswith("Error: standard input: the file was cut off")
 
 
 def test_streams_that_are_closed(here: Path) -> None:
@@ -216,24 +220,6 @@ def test_names_of_pictures_are_not_for_our_files(here: Path) -> None:
     assert names(here) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="such names cannot be made")
-def test_names_cannot_break_lines_or_colour_them(tmp_path: Path) -> None:
-    bad, spelled = "a\nb\x1b[31m", r"a\nb\x1b[31m"
-    folder = tmp_path / "in"
-    folder.mkdir()
-    Image.fromarray(draw("shapes", 40, 40)).save(folder / f"{bad}.png")
-    (folder / f"{bad}.nc").write_bytes(b"x")
-    packed = run("compress", folder, tmp_path / "out", *MODEL, "--workers", "1")
-    assert (packed.exit_code, names(tmp_path / "out")) == (0, [f"{bad}.nc"])
-    assert f"{spelled}.png: 40x40" in packed.stderr
-    whole, broken = (run("verify", place) for place in (tmp_path / "out", folder))
-    assert whole.stdout.endswith(f"{spelled}.nc: whole\n")
-    for result in (packed, whole, broken, run("info", folder / f"{bad}.nc"), run("info", folder / f"{bad}?")):
-        assert "\x1b" not in result.output
-        assert not any(line.startswith("b") for line in result.output.splitlines())
-    assert any(line.startswith("Error: ") and spelled in line for line in broken.stderr.splitlines())
-
-
 def test_an_interrupt_while_the_program_is_loaded_is_a_word() -> None:
     code = """
 import sys
@@ -249,3 +235,32 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_the_nearest_to_a_target_says_that_it_missed(here: Path) -> None:
+    asked = ["compress", "in.png", "near.nc", "--target-size", "10", *MODEL, "--json"]
+    assert_error(run(*asked), "cannot be met")
+    result = run(*asked, "--nearest")
+    assert result.stderr == "Note: in.png: a size of at most 10 bytes cannot be met: this is the nearest.\n"
+    told = json.loads(result.stdout)
+    assert (told["met"], told["value"]) == (False, (here / "near.nc").stat().st_size)
+    met = json.loads(run("compress", "in.png", "met.nc", "--target-psnr", "12", *MODEL, "--json").stdout)
+    assert met["met"]
+    assert met["value"] >= 12
+
+
+def test_a_library_says_what_is_wrong_with_arguments() -> None:
+    for wrong in ({"effort": 1.5}, {"device": "zz"}, {"effort": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*{next(iter(wrong.values()))}"):
+            neurocodec.compress(draw("shapes", 40, 40), model=str(TINY), **cast(Any, wrong))
+
+
+def test_sides_that_jpeg_cannot_have_are_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="65501x1 picture does not fit into JPEG"):
+        images.write(images.Picture(np.zeros((1, 65501, 3), np.uint8)), ".jpg")
+    assert capfd.readouterr().err == ""
+
+
+def test_empty_files_are_said_to_be_empty(here: Path) -> None:
+    (here / "empty.png").write_bytes(b"")
+    assert_error(run("compress", "empty.png", "x.nc"), "empty.png: empty")

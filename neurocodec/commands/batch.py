@@ -89,7 +89,9 @@ def workers_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_meaning(how: Many, source: str, target: str, force: bool) -> None:
-    """Do the options and names for many files mean anything? Raises click.UsageError."""
+    """Do the options and names for many files mean anything? Raises click.UsageError, NeurocodecError."""
+    if not source:  # which is the current folder's name, too, and most likely a variable that is not set
+        raise NeurocodecError("the name of the input is empty.")
     if how.skip_existing and force:
         raise click.UsageError("--skip-existing passes over what --force overwrites: choose one.")
     if how.skip_existing and target == STANDARD:
@@ -117,8 +119,14 @@ def skipped(source: str, target: str) -> Outcome:
 def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> None:
     """Do all jobs, tell what came of each and of all. Raises NeurocodecError if any failed."""
     summary = Summary()
-    todo = [job for job in jobs if not (how.skip_existing and Path(job.target).exists())]
-    summary.skipped = len(jobs) - len(todo)
+    todo = []
+    for job in jobs:
+        if not (how.skip_existing and Path(job.target).exists()):
+            todo.append(job)
+            continue
+        summary.skipped += 1
+        if as_json:
+            click.echo(json.dumps(skipped(job.source, job.target).fields))
     folders = sorted({Path(job.target).parent for job in todo})
     made = [folder for folder in folders if not folder.exists()]
     for folder in folders:
@@ -139,9 +147,9 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         for folder in reversed(made):
             with suppress(OSError):  # what is empty goes again
                 folder.rmdir()
-    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
+    passed_over = f", {summary.skipped} skipped" if summary.skipped else ""
     tell(
-        f"{summary.done} of {counted(len(jobs))}{skipped}: {summary.bytes_in} bytes -> {summary.bytes_out} bytes",
+        f"{summary.done} of {counted(len(jobs))}{passed_over}: {summary.bytes_in} bytes -> {summary.bytes_out} bytes",
         quiet or as_json,
     )
     if stopped:
@@ -189,6 +197,8 @@ def alone(jobs: list[Job], work: Work) -> Generator[tuple[Job, Outcome | Neuroco
 
 def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
     try:
+        if job.error is not None:
+            return job.error
         return work(job.source, job.target)
     except NeurocodecError as error:
         return error

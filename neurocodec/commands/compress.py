@@ -77,7 +77,7 @@ class Settings:
     "--target-size", metavar="SIZE", help="The best quality in at most this size: 40kB, 1.5MB, 200KiB, 40000."
 )
 @click.option("--target-bpp", type=float, help="The best quality in at most so many bits per pixel.")
-@click.option("--target-msssim", type=float, help="The smallest file with at least this MS-SSIM, 0 to 1.")
+@click.option("--target-msssim", type=float, help="The smallest file with at least this MS-SSIM, between 0 and 1.")
 @click.option("--target-psnr", type=float, help="The smallest file with at least this PSNR in dB.")
 @click.option("--nearest", is_flag=True, help="If a target cannot be met, write the nearest there is.")
 @click.option("--verify", is_flag=True, help="Decode what is written and check it.")
@@ -126,7 +126,8 @@ def compress(
 ) -> None:
     """Compress the picture IN into the file OUT, or all pictures of the folder IN into the folder OUT.
 
-    IN and OUT may be - for standard input and output.
+    IN and OUT may be - for standard input and output. In a folder, a.png becomes a.nc; where there is an a.jpg, too,
+    they become a.png.nc and a.jpg.nc.
 
     \b
     Example:
@@ -261,7 +262,7 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     hidden = settings.quiet or not (settings.effort or picture.width * picture.height > BAR_PIXELS)
     how: dict[str, Any] = {"model": settings.model, "device": settings.device, "effort": settings.effort}
     how |= {"alpha_quality": settings.alpha_quality, "verify": settings.verify}
-    quality, reached = settings.quality, ""
+    quality, reached, notes, fitting = settings.quality, "", picture.notes, dict[str, Any]()
     with progress_bar("refining" if settings.effort else "compressing", hidden) as progress, naming(input_name(name)):
         if settings.target is None:
             packed = api.compress(picture, quality, progress=progress, **how)
@@ -271,7 +272,10 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
             reached = f"quality {quality:g}, "
             if settings.target.kind in ("psnr", "msssim"):  # bytes and bits per pixel are told of every file
                 reached += f"{fitted.value:.6g} {settings.target.how.unit}, "
-            if not fitted.met and not settings.nearest:
+            fitting = {"value": fitted.value, "met": fitted.met}
+            if not fitted.met and settings.nearest:
+                notes = (*notes, f"{settings.target} cannot be met: this is the nearest.")
+            elif not fitted.met:
                 raise NeurocodecError(
                     f"{settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "
                     "(--nearest takes it)."
@@ -282,9 +286,9 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
     bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)
     raw = picture.width * picture.height * ((1 if picture.grey else 3) + (picture.alpha is not None))
     fields = {"in": name, "out": target, "width": picture.width, "height": picture.height, "quality": quality}
-    fields |= {"bytes_in": bytes_in, "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
+    fields |= fitting | {"bytes_in": bytes_in, "bytes": len(packed), "bits_per_pixel": bpp, "ratio": raw / len(packed)}
     line = (
         f"{input_name(name)}: {picture.width}x{picture.height}, {bytes_in} bytes -> {output_name(target)}: "
         f"{reached}{len(packed)} bytes, {bpp:.3f} bpp, {in_proportion(len(packed), raw, bytes_in)}"
     )
-    return Outcome(line, fields, picture.notes)
+    return Outcome(line, fields, notes)

@@ -22,13 +22,15 @@ class Job:
     source: str
     target: str
     bytes_in: int
+    error: NeurocodecError | None = None  # that is known already
 
 
 def find_jobs(source: Path, target: Path, extensions: set[str], suffix: str, recursive: bool, quiet: bool) -> list[Job]:
     """The files of a folder, as :func:`find_inside` finds them, and what they become."""
-    inside = find_inside(source, extensions, recursive, quiet)
+    inside, closed = find_inside(source, extensions, recursive, quiet)
     names = mirrored(inside, suffix)
-    return [Job(str(source / p), str(target / names[p]), size_of(source / p)) for p in inside]
+    jobs = [Job(str(source / p), str(target / names[p]), size_of(source / p)) for p in inside]
+    return jobs + [Job(str(source / p), str(target / p), 0, error) for p, error in closed.items()]
 
 
 def size_of(path: Path) -> int:
@@ -36,47 +38,65 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def find_inside(folder: Path, extensions: set[str], recursive: bool, quiet: bool) -> list[Path]:
-    """The files of a folder with one of the extensions, relative to it. Says so where others are left out, and where
-    there are more of them deeper in it, and nobody asked for them.
+def find_inside(
+    folder: Path, extensions: set[str], recursive: bool, quiet: bool
+) -> tuple[list[Path], dict[Path, NeurocodecError]]:
+    """The files of a folder with one of the extensions, and its folders that cannot be read; all relative to it. Says
+    so where others are left out, and where there are more of them deeper in it, and nobody asked for them.
 
-    Raises NeurocodecError if there are none.
+    Raises NeurocodecError if there are none, or the folder itself cannot be read.
     """
     inside: list[Path] = []
     others: list[Path] = []
-    for path in sorted(listing(folder, recursive)):
+    closed: dict[Path, NeurocodecError] = {}
+    passed_over: list[Path] = []
+    for path in sorted(listing(folder, recursive, closed, passed_over)):
         # Links that lead nowhere, too: that they cannot be read is to be told.
         wanted = path.suffix.lower() in extensions and (path.is_file() or not path.exists())
         if not path.name.startswith(beside.PREFIX):  # what another process is writing
             (inside if wanted and not path.name.startswith(".") else others).append(path.relative_to(folder))
-    if not inside:
+    if folder in closed:
+        raise NeurocodecError(f"{folder}: {closed[folder]}")
+    if not inside and not closed:
         deeper = "" if recursive else " (-r looks deeper)"
         raise NeurocodecError(f"{folder}: there is no {kind_of_file(extensions)} file in this folder{deeper}.")
     if not recursive and any_deeper(folder, extensions):
         tell(f"{folder}: what is in its folders is left out (-r takes it, too).", quiet)
     if others:
-        named = ", ".join(str(path) for path in others[:NAMED]) + (", ..." if len(others) > NAMED else "")
         why = f"hidden, or by the ending no {kind_of_file(extensions)}"
-        tell(f"{folder}: {counted(len(others))} left out ({why}): {named}", quiet)
-    return inside
+        tell(f"{folder}: {counted(len(others))} left out ({why}): {some_of(others)}", quiet)
+    if passed_over:
+        folders = some_of([path.relative_to(folder) for path in passed_over])
+        tell(f"{folder}: hidden folders and links to folders are left out: {folders}", quiet)
+    return inside, {path.relative_to(folder): error for path, error in closed.items()}
+
+
+def some_of(paths: list[Path]) -> str:
+    """The first of them, in words."""
+    return ", ".join(str(path) for path in paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
 
 
 def any_deeper(folder: Path, extensions: set[str]) -> bool:
     """Whether there are files with one of the extensions in a folder's folders, as far as they can be read."""
     return any(
-        Path(place) != folder and Path(name).suffix.lower() in extensions and not name.startswith(".")
-        for place, _, files in os.walk(folder)
-        for name in files
+        path.parent != folder and path.suffix.lower() in extensions and not path.name.startswith(".")
+        for path in listing(folder, True, {}, [])
     )
 
 
-def listing(folder: Path, recursive: bool) -> Iterator[Path]:
-    """What is in a folder, and with recursive in its folders. Raises NeurocodecError for one that cannot be read."""
+def listing(
+    folder: Path, recursive: bool, closed: dict[Path, NeurocodecError], passed_over: list[Path]
+) -> Iterator[Path]:
+    """The files of a folder, and with recursive of its folders. Those that cannot be read go into closed, and hidden
+    ones and links into passed_over."""
 
     def refuse(error: OSError) -> None:
-        raise NeurocodecError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+        closed[Path(error.filename)] = NeurocodecError(f"cannot be read: {error.strerror}.")
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         yield from (Path(place) / name for name in files)
         if not recursive:
             folders.clear()
+        odd = {name for name in folders if name.startswith(".") or (Path(place) / name).is_symlink()}
+        passed_over += [Path(place) / name for name in sorted(odd)]
+        folders[:] = [name for name in folders if name not in odd]

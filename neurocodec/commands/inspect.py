@@ -158,8 +158,9 @@ def named(sources: Sequence[str], recursive: bool, quiet: bool) -> Iterator[tupl
             yield source, None
             continue
         try:
-            for path in find_inside(Path(source), {".nc"}, recursive, quiet):
-                yield str(Path(source) / path), None
+            inside, closed = find_inside(Path(source), {".nc"}, recursive, quiet)
+            yield from ((str(Path(source) / path), None) for path in inside)
+            yield from ((str(Path(source) / path), error) for path, error in closed.items())
         except NeurocodecError as error:
             yield source, error
 

@@ -19,7 +19,9 @@ from neurocodec.options import WholeNumber
 
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no text, line and paragraph ends
+# Control characters, bytes that are no text, ends of lines and paragraphs; and what has text run the other way.
+UNPRINTABLE, TURNING = ("Cc", "Cs", "Zl", "Zp"), "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
@@ -41,7 +43,8 @@ private_option = click.option("--model", help="Only for files made with a privat
 
 def printable(line: str) -> str:
     """A line whose line ends and control characters are spelled out: names of files may hold them."""
-    return "".join(c.encode("unicode_escape").decode() if category(c) in UNPRINTABLE else c for c in line)
+    odd = {c for c in line if category(c) in UNPRINTABLE or c in TURNING}
+    return "".join(c.encode("unicode_escape").decode() if c in odd else c for c in line)
 
 
 def tell(line: str, quiet: bool) -> None:

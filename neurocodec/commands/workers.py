@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from itertools import islice
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ def side_by_side(
         try:
             while running or not interrupt.came:
                 # Processes start with the first jobs, and inherit this: the parent decides what an interrupt means.
-                starts = handled(signal.SIGINT, signal.SIG_IGN) if not workers else nullcontext()
+                starts = held_back() if not workers else nullcontext()
                 with starts:  # no more than they can work at, for what a pool has taken in cannot be cancelled
                     for job in islice(queue, 0 if interrupt.came else count - len(running)):
                         running[pool.submit(work, job)] = job
@@ -129,6 +129,20 @@ def end_with_parent() -> None:
 def leave(number: int, frame: FrameType | None) -> None:
     """Unwind, so that workers are ended."""
     sys.exit(128 + number)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """SIGINT comes behind this, to this process; those that start in the meantime never hear of it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, whose processes start_worker will make deaf
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets signals through, where it is not running yet
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
