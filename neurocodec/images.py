@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -164,10 +164,11 @@ def laid_on(picture: Picture, colour: tuple[int, int, int]) -> Picture:
     return replace(picture, pixels=pixels, grey=grey, alpha=None)
 
 
-def check_extension(extension: str) -> None:
-    """Raise ImageError unless :func:`write` knows the file extension."""
+def check_extension(extension: str, also: Iterable[str] = ()) -> None:
+    """Raise ImageError unless :func:`write` knows the file extension; also: others that would do."""
     if extension.lower() not in OUTPUTS:
-        raise ImageError(f"cannot write {extension or 'a file without extension'}: use one of {', '.join(OUTPUTS)}.")
+        known = ", ".join([*OUTPUTS, *(e for e in also if e not in OUTPUTS)])
+        raise ImageError(f"cannot write {extension or 'a file without extension'}: use one of {known}.")
 
 
 def to_pillow(picture: Picture) -> Image.Image:

@@ -99,7 +99,7 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
     """
     settings = Settings(**common)
     form = ANIMATIONS.get(Path(target).suffix.lower())
-    extension = "" if form else settings.check(first, target)
+    extension = "" if form else settings.check(first, target, ANIMATIONS)
     for source in (first, second):
         check_target(source, target, settings.force)
     (a, notes_a), (b, notes_b) = (on_white(settings.read(source)) for source in (first, second))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,13 +53,14 @@ class Settings:
         with naming(source):
             return images.read(data, self.max_pixels)
 
-    def check(self, source: str, target: str) -> str:
-        """The extension that a picture is written with, after all that can be checked before any work."""
+    def check(self, source: str, target: str, also: Iterable[str] = ()) -> str:
+        """The extension that a picture is written with, after all that can be checked before any work; also: others
+        that the command takes."""
         check_target(source, target, self.force)
         extension = ".png" if target == STANDARD else Path(target).suffix
         from neurocodec import images
 
-        images.check_extension(extension)
+        images.check_extension(extension, also)
         return extension
 
 

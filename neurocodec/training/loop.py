@@ -62,7 +62,6 @@ def train(
         if device is None:
             local = int(os.environ.get("LOCAL_RANK", "0"))
             device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-        out.mkdir(parents=True, exist_ok=True)
         state = read_checkpoint(out) if (out / "checkpoint.pt").exists() else None
         if state is not None:
             config = Config.of(state["config"])
@@ -74,6 +73,7 @@ def train(
         run = Run(out, settings, config, device)
         crops = load_folder(pictures, settings.patch, device)
         held_out = load_folder(valid, settings.patch, torch.device("cpu")) if valid else []
+        out.mkdir(parents=True, exist_ok=True)
         if state is not None:
             run.load(state)
             report(f"going on from step {run.step} of {run.steps}")
