@@ -234,6 +234,7 @@ class Codec:
         bounds = (y.shape[1] // 4, y.shape[2] // 4)
         return sweep(network, [of(y, 4)], whole(bounds), bounds, 1, self.window, self.h_a_halo)
 
+    @torch.inference_mode()
     def synthesise(
         self, y_hat: Tensor, height: int, width: int, position: int, report: Report = silent, scale: int = 1
     ) -> Tensor:

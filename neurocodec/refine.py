@@ -83,8 +83,10 @@ class Refiner:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
         of the encoder. Has no effect on pictures that are too small for the model's MS-SSIM."""
         height, width = pixels.shape[:2]
-        y = self.codec.analyse(pixels, position)
-        plain = Latents(y, self.codec.hyper_analyse(y, position))
+        with torch.inference_mode():  # with the layers, and so to the bit, that effort 0 has
+            y = self.codec.analyse(pixels, position)
+            z = self.codec.hyper_analyse(y, position)
+        plain = Latents(y, z).clone()
         if not steps or (self.objective.ms_ssim and min(height, width) < MS_SSIM_SMALLEST):
             return plain
         refined, schedule = plain.clone(), Schedule(steps)

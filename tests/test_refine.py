@@ -51,8 +51,10 @@ def plain(codec: Codec, x: torch.Tensor) -> Latents:
 
 
 def plain_at(codec: Codec, x: torch.Tensor, position: int) -> Latents:
-    y = codec.analyse(x, position)
-    return Latents(y, codec.hyper_analyse(y, position))
+    with torch.inference_mode():
+        y = codec.analyse(x, position)
+        z = codec.hyper_analyse(y, position)
+    return Latents(y, z).clone()
 
 
 def test_costs_are_what_the_tables_say(tiny: weights.LoadedModel) -> None:
@@ -159,6 +161,12 @@ def test_the_last_window_is_wide_enough_for_ms_ssim(tiny: weights.LoadedModel, m
     refiner = Refiner(tiny.codec, MIX)
     after = refiner.refine(x, POSITION, 2)
     assert refiner.value(after, x, POSITION) <= refiner.value(plain(tiny.codec, x), x, POSITION)
+
+
+def test_what_is_too_small_to_refine_is_what_effort_0_writes() -> None:
+    """To the byte: whatever it is compared with is that, too."""
+    x = draw("shapes", 100, 400)
+    assert neurocodec.compress(x, 75, effort=2) == neurocodec.compress(x, 75)
 
 
 def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
