@@ -133,7 +133,8 @@ def leave(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """SIGINT comes behind this, to this process; those that start in the meantime never hear of it."""
+    """Processes that start in the meantime never hear of a SIGINT; this one does, behind it, or at once where another
+    thread takes it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows, whose processes start_worker will make deaf
         yield
         return
