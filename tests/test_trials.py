@@ -60,6 +60,7 @@ def test_pictures_are_reduced_to_megapixels(folder: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "0.05").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # CompressAI uses what torch means to drop
 def test_rivals_run_or_say_what_they_need(folder: Path) -> None:
     result = CliRunner().invoke(rivals.main, [str(folder), "--limit", "1", "--model", str(TINY)])
     if importlib.util.find_spec("compressai") is None:
