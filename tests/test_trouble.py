@@ -264,3 +264,25 @@ def test_sides_that_jpeg_cannot_have_are_a_sentence(capfd: pytest.CaptureFixture
 def test_empty_files_are_said_to_be_empty(here: Path) -> None:
     (here / "empty.png").write_bytes(b"")
     assert_error(run("compress", "empty.png", "x.nc"), "empty.png: empty")
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """What is raised while an object goes is ignored, an interrupt too."""
+    code = """
+import sys, time
+from neurocodec import __main__
+
+class Going:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+sys.unraisablehook = __main__.insist
+try:
+    Going()
+    print("dropped")
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("came")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=15)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\ncame\n", "")
