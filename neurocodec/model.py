@@ -75,16 +75,17 @@ class Codec:
     @torch.inference_mode()
     def encode_latents(self, y: Tensor, z: Tensor, position: int, decided: bool = False) -> tuple[bytes, Tensor]:
         """y (1, H/16, W/16, M), z (1, H/64, W/64, Z) float, not rounded -> the bytes of the latents, and y_hat.
-        decided: y and z come from :meth:`decide`, and of y only elements of step 2 have changed since."""
+        decided: y and z are as :meth:`decide` leaves them, and of y only elements of step 2 have changed since."""
         coder, y_hat = Encoder(), y.clone()
         self.push_y_z(y_hat, z, position, coder, decided=decided)
         return coder.finish(), y_hat
 
     @torch.inference_mode()
-    def decide(self, y: Tensor, z: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        """y and z as :meth:`encode_latents` takes them -> the same, with z and those elements of y that step 1 codes
-        as a file will hold them, so that the others may be moved by what that has changed."""
-        z_symbols, y = hyper_symbols(z), y.clone()
+    def decide(self, y: Tensor, z: Tensor, position: int) -> None:
+        """z, and those elements of y that step 1 codes, become what a file will hold, in place, so that the others
+        may be moved by what that has changed. y and z as :meth:`encode_latents` takes them."""
+        z_symbols = hyper_symbols(z)
+        z.copy_(z_symbols)
         predictor = self.predictor(z_symbols, position)
         for step, block, _ in self.blocks(predictor.bounds):
             if step == 1:
@@ -92,7 +93,6 @@ class Codec:
                 here = window_of(y, 4, block)
                 halves = halves_of(here.shape[1], here.shape[2], here.shape[3], here.device)
                 halves.put(step, here, halves.take(step, here).div_(ONE))
-        return y, z_symbols.float()
 
     @torch.inference_mode()
     def push_latents(self, pixels: Tensor, position: int, coder: Pusher, report: Report = silent) -> Tensor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,14 +86,15 @@ class Refiner:
         with torch.inference_mode():  # with the layers, and so to the bit, that effort 0 has
             y = self.codec.analyse(pixels, position)
             z = self.codec.hyper_analyse(y, position)
-        plain = Latents(y, z).clone()
+        plain = Latents(y, z)
         if not steps or (self.objective.ms_ssim and min(height, width) < MS_SSIM_SMALLEST):
             return plain
         refined, schedule = plain.clone(), Schedule(steps)
         free, rest = range(schedule.decided_at), range(schedule.decided_at, steps)
         self._move(refined, pixels, position, schedule, free, part_of(report, 0, len(free) / steps))
         if rest:
-            refined = Latents(*self.codec.decide(refined.y, refined.z, position), decided=True).clone()
+            self.codec.decide(refined.y, refined.z, position)
+            refined = replace(refined, decided=True)
             self._move(refined, pixels, position, schedule, rest, part_of(report, len(free) / steps, 1))
         # What the file will hold decides, not the float twins.
         better = self.value(refined, pixels, position) < self.value(plain, pixels, position)

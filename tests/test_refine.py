@@ -293,7 +293,8 @@ def test_what_is_decided_on_stays(tiny: weights.LoadedModel, monkeypatch: pytest
     monkeypatch.setattr(refine, "WINDOW", 3)
     x, codec = pixels(200, 330), tiny.codec
     refiner, latents = Refiner(codec, MSE), plain(codec, x)
-    decided = Latents(*codec.decide(latents.y, latents.z, POSITION), decided=True).clone()
+    codec.decide(latents.y, latents.z, POSITION)
+    decided = Latents(latents.y, latents.z, decided=True)
     for schedule in (Schedule(20), Schedule(MANY + 1)):
         moved = decided.clone()
         steps = range(schedule.decided_at, schedule.decided_at + 3)
