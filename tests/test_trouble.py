@@ -269,8 +269,10 @@ def test_empty_files_are_said_to_be_empty(here: Path) -> None:
 def test_an_interrupt_that_python_drops_comes_again() -> None:
     """What is raised while an object goes is ignored, an interrupt too."""
     code = """
-import sys, time
+import signal, sys, time
 from neurocodec import __main__
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
 
 class Going:
     def __del__(self):
