@@ -108,6 +108,9 @@ def test_command(noisy: Path, photograph: Pixels) -> None:
     assert_error(run("restore", noisy, out), "exists")
     assert_error(run("restore", noisy, noisy, "--force"), "noisy.png")
     assert_error(run("restore", noisy, noisy.with_name("x.nc")), ".nc")
+    packed = noisy.with_name("packed.nc")
+    assert run("compress", noisy, packed).exit_code == 0
+    assert_error(run("restore", packed, noisy.with_name("x.png")), "packed.nc: a neurocodec file already")
     assert_error(run("restore", noisy, noisy.with_name("y.png"), "--model", "psnr"), "psnr is no encoder that restores")
     assert run("restore", noisy, noisy.with_name("y.png"), "--passes", "9").exit_code == 2
 

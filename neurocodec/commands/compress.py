@@ -35,8 +35,8 @@ from neurocodec.commands.shared import (
     naming,
     progress_bar,
     quiet_option,
+    read_picture,
 )
-from neurocodec.container import MAGIC
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
 from neurocodec.options import Number, WholeNumber, force_option
@@ -212,16 +212,8 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
     """One picture into one file."""
     check_target(source, target, force)
     check_name(target)
-    data = read_source(source)
-    if data.startswith(MAGIC):
-        raise NeurocodecError(
-            f"{input_name(source)}: a neurocodec file already: `neurocodec decompress` makes a picture of it."
-        )
-    from neurocodec import images
-
-    with naming(input_name(source)):
-        picture = images.read(data, settings.max_pixels)
-    return compress_picture(picture, source, target, len(data), settings)
+    picture, bytes_in = read_picture(source, settings.max_pixels)
+    return compress_picture(picture, source, target, bytes_in, settings)
 
 
 def check_name(target: str) -> None:

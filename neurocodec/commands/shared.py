@@ -6,16 +6,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 import click
 
 from neurocodec import catalogue
+from neurocodec.container import MAGIC
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, UnusableModelError
-from neurocodec.files import STANDARD
+from neurocodec.files import STANDARD, input_name, read_source
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 from neurocodec.options import WholeNumber
+
+if TYPE_CHECKING:
+    from neurocodec.images import Picture
 
 PRIVATE_SUFFIX = ".safetensors"
 BAR_PIXELS = 4_000_000  # smaller pictures are done before a bar is read
@@ -77,6 +81,17 @@ def naming(called: str) -> Iterator[None]:
         raise
     except NeurocodecError as error:
         raise type(error)(f"{called}: {error}") from error
+
+
+def read_picture(source: str, max_pixels: int) -> tuple[Picture, int]:
+    """A picture, and how many bytes it is stored in. Raises NeurocodecError, which names its file."""
+    data = read_source(source)
+    with naming(input_name(source)):
+        if data.startswith(MAGIC):
+            raise NeurocodecError("a neurocodec file already: `neurocodec decompress` makes a picture of it.")
+        from neurocodec import images
+
+        return images.read(data, max_pixels), len(data)
 
 
 def check_model(model: str | None, device: str, shipped: bool = True) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from neurocodec.commands.shared import device_option, json_option, max_pixels_option, naming, quiet_option
-from neurocodec.files import STANDARD, check_target, read_source, write_target
+from neurocodec.commands.shared import device_option, json_option, max_pixels_option, naming, quiet_option, read_picture
+from neurocodec.files import STANDARD, check_target, write_target
 from neurocodec.options import Number, WholeNumber, force_option
 
 if TYPE_CHECKING:
@@ -47,11 +47,7 @@ class Settings:
 
     def read(self, source: str) -> Picture:
         """A picture. Raises NeurocodecError, which names its file."""
-        data = read_source(source)
-        from neurocodec import images
-
-        with naming(source):
-            return images.read(data, self.max_pixels)
+        return read_picture(source, self.max_pixels)[0]
 
     def check(self, source: str, target: str, also: Iterable[str] = ()) -> str:
         """The extension that a picture is written with, after all that can be checked before any work; also: others
