@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from PIL import Image
 
 from benchmarks.codecs.base import Pixels
 from neurocodec import images
@@ -44,7 +43,7 @@ class Found:
 
 
 def read(path: Path) -> Pixels:
-    """(H, W, 3) uint8. Raises ImageError for what is not an 8-bit RGB or grey picture."""
+    """(H, W, 3) uint8, as neurocodec reads it: other modes and depths in 8-bit RGB. Raises ImageError."""
     picture = images.read(path.read_bytes(), DEFAULT_MAX_PIXELS)
     if picture.alpha is not None:
         raise ImageError("the picture has transparency, which most codecs here cannot keep.")
@@ -64,8 +63,7 @@ def find(folder: Path, limit: int | None = None) -> Found:
 
     A file that cannot be decoded, and a picture too small for MS-SSIM, is skipped and named.
     """
-    Image.init()
-    extensions = {e for e, form in Image.registered_extensions().items() if form in Image.OPEN}
+    extensions = images.readable_extensions()
     found, seen = Found(), dict[str, str]()
     for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in extensions):
         if limit is not None and len(found.sources) == limit:

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from neurocodec.container import ALPHA_CONSTANT, ALPHA_IMAGE, check_alpha
 from neurocodec.errors import FormatError
+from neurocodec.unhindered import unhindered
 
 Channel = NDArray[np.uint8]  # (H, W)
 
-CONSTANT, IMAGE = 0, 1  # the first byte of a section
+MODES = {"PNG": "L", "WEBP": "RGB"}  # of an image, by its format
 WEBP_SIDE = 16383  # pixels at most
 WEBP_PIXELS = 16_000_000  # more take lossless WebP minutes
 HARD_PIXELS = 1 << 20  # up to so many it tries hardest: 4 megapixels took 6.9 s, and 1.9 s at 0.6 % more bytes
@@ -30,7 +32,7 @@ def pack(alpha: Channel, quality: int = 100) -> bytes:
     """alpha, quality 0 to 100 (lossless) -> the bytes of the section."""
     alpha = reduce_levels(alpha, quality)
     if alpha.min() == alpha.max():
-        return bytes([CONSTANT, alpha[0, 0]])
+        return ALPHA_CONSTANT + bytes([alpha[0, 0]])
     image, candidates, hard = Image.fromarray(alpha), [], alpha.size <= HARD_PIXELS
     forms: dict[str, dict[str, object]] = {"PNG": {"optimize": hard}}
     if max(alpha.shape) <= WEBP_SIDE and alpha.size <= WEBP_PIXELS:
@@ -39,19 +41,18 @@ def pack(alpha: Channel, quality: int = 100) -> bytes:
         out = io.BytesIO()
         (image if form == "PNG" else image.convert("RGB")).save(out, form, **options)
         candidates.append(out.getvalue())
-    return bytes([IMAGE]) + min(candidates, key=len)
+    return ALPHA_IMAGE + min(candidates, key=len)
 
 
 def unpack(section: bytes, height: int, width: int) -> Channel:
     """The alpha (height, width) of a section. Raises FormatError."""
-    if len(section) == 2 and section[0] == CONSTANT:
+    check_alpha(section)
+    if section[:1] == ALPHA_CONSTANT:
         return np.full((height, width), section[1], np.uint8)
-    if not section or section[0] != IMAGE:
-        raise FormatError("the alpha section is of no kind that this release knows.")
-    previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # its size is checked against the header's
     try:
-        with Image.open(io.BytesIO(section[1:]), formats=("PNG", "WEBP")) as image:
-            if image.size != (width, height) or image.mode not in ("L", "RGB"):
+        # Its size is checked against the header's.
+        with unhindered(), Image.open(io.BytesIO(section[1:]), formats=("PNG", "WEBP")) as image:
+            if image.size != (width, height) or image.mode != MODES[image.format or ""]:
                 raise FormatError(
                     f"the alpha is {image.width}x{image.height} in mode {image.mode}, not {width}x{height}."
                 )
@@ -65,8 +66,6 @@ def unpack(section: bytes, height: int, width: int) -> Channel:
         raise
     except Exception as error:  # Pillow's readers raise anything for damaged data
         raise FormatError(f"the alpha section is damaged: {error}") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = previous
 
 
 def reduce_levels(alpha: Channel, quality: int) -> Channel:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from neurocodec.windows import Report, part_of, silent
 DEFAULT_QUALITY = 75.0
 SCALES = (1, 2, 4, 8)
 REFINED_TRIALS = 4  # of files for a target
+SEARCHED, SEARCHED_REFINED = 0.9, 0.1  # of the time for a target: what the search takes
+LEFT_TO_SEARCH = 0.8  # after each trial, of what was left: how many there will be nobody knows
 
 Pictures = Picture | NDArray[np.uint8] | Image.Image | Source
 
@@ -85,16 +87,22 @@ def compress_to(
     """
     encoding = _encoding(picture, model, device, effort, alpha_quality)
     values: dict[int, float] = {}
+    share = SEARCHED_REFINED if effort else SEARCHED
+    searching, rest = part_of(progress or silent, 0, share), part_of(progress or silent, share, 1)
 
     def measure(quality: int) -> float:
         values[quality] = encoding.measure(quality, target.kind)
+        searching(1 - LEFT_TO_SEARCH ** len(values))
         return values[quality]
 
     hundredths, met = search(measure, target)
-    refined = _refined(encoding, target, hundredths, values, effort, progress or silent, verify) if effort else None
-    if refined and (not met or (refined.met and target.how.at_most)):
+    refined = _refined(encoding, target, hundredths, values, effort, rest, verify) if effort else None
+    if refined and refined.met and (not met or target.how.at_most):
         return refined
-    plain = encoding.encode(hundredths, 0, silent if refined else progress or silent, verify)
+    if refined and not (met or refined.met) and target.distance(refined.value) <= target.distance(values[hundredths]):
+        return refined
+    plain = encoding.encode(hundredths, 0, silent if refined else rest, verify)
+    rest(1)
     if refined and refined.met and len(refined.data) <= len(plain):
         return refined
     return Fitted(plain, hundredths / QUALITY_STEPS, values[hundredths], met)
@@ -127,8 +135,8 @@ def _refined(
 def _encoding(picture: Pictures, model: str, device: str, effort: int, alpha_quality: int) -> Encoding:
     if not (isinstance(effort, numbers.Integral) and 0 <= effort < len(EFFORT_STEPS)):
         raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
-    if not 0 <= alpha_quality <= 100:
-        raise ValueError(f"alpha quality {alpha_quality} is outside 0 to 100")
+    if not (isinstance(alpha_quality, numbers.Integral) and 0 <= alpha_quality <= 100):
+        raise ValueError(f"alpha quality {alpha_quality} is no whole number from 0 to 100")
     return Encoding(as_picture(picture), weights.load(model, torch_device(device)), alpha_quality)
 
 
@@ -155,7 +163,11 @@ def decompress(
 def as_picture(given: Pictures) -> Picture:
     """A picture of whatever :func:`compress` takes. Raises ImageError."""
     if isinstance(given, Picture):
-        return given
+        if given.pixels.ndim != 3 or given.pixels.shape[2] != 3:
+            raise ImageError(f"pixels of a picture have the shape (H, W, 3), not {given.pixels.shape}.")
+        if given.alpha is not None and (given.alpha.dtype != np.uint8 or given.alpha.shape != given.pixels.shape[:2]):
+            raise ImageError(f"an alpha of {given.alpha.shape} and {given.alpha.dtype} is not one of these pixels.")
+        return replace(given, pixels=as_picture(given.pixels).pixels)
     if isinstance(given, Image.Image):
         return from_pillow(given)
     if not isinstance(given, np.ndarray):

@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from neurocodec import api, images
-from neurocodec.errors import NeurocodecError
+from neurocodec.errors import NeurocodecError, memory_errors
 from neurocodec.files import kind_of_file, mirrored, write_target
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
@@ -65,7 +65,8 @@ class Worker:
         try:
             data = read(row["source"])
             done["bytes_in"] = len(data)
-            made = self.work(data)
+            with memory_errors():
+                made = self.work(data)
             write(row["target"], made)
             done["bytes_out"] = len(made)
         except NeurocodecError as error:
@@ -105,7 +106,7 @@ def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[l
     if not system.exists(root):
         raise NeurocodecError(f"{source}: there is no such folder.")
     inside = [PurePosixPath(path).relative_to(root) for path in sorted(system.find(root))]
-    inside = [p for p in inside if p.suffix.lower() in extensions and not p.name.startswith(".")]
+    inside = [p for p in inside if p.suffix.lower() in extensions and not any(part[0] == "." for part in p.parts)]
     if not inside:
         raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in it.")
     there, top = url_to_fs(target)

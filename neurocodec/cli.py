@@ -14,7 +14,7 @@ from neurocodec.commands.compress import compress
 from neurocodec.commands.decompress import decompress
 from neurocodec.commands.inspect import info, models, verify
 from neurocodec.commands.shared import printable
-from neurocodec.errors import NeurocodecError
+from neurocodec.errors import NeurocodecError, memory_errors
 from neurocodec.explore.commands import explain, interpolate, sample, traverse
 from neurocodec.explore.repairs import inpaint, restore
 from neurocodec.training.commands import export, train
@@ -32,7 +32,8 @@ class Command(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with memory_errors():
+                return super().invoke(ctx)
         except NeurocodecError as error:
             raise click.ClickException(printable(str(error))) from error
         except OSError as error:

@@ -14,6 +14,8 @@ VERSION = 4
 FLAG_GREY = 0x01
 SECTIONS = {"alpha": 0x02, "icc": 0x04, "exif": 0x08, "xmp": 0x10}  # flag of each, in the order of the file
 DEFLATED = ("icc", "exif", "xmp")
+ALPHA_CONSTANT, ALPHA_IMAGE = b"\0", b"\1"  # the first byte of an alpha section
+PNG, LOSSLESS_WEBP = b"\x89PNG\r\n\x1a\n", b"RIFFWEBPVP8L"  # how such an image begins, but for a length
 SECTION_LIMIT = 1 << 24  # bytes of a deflated section, once inflated
 PRIVATE_MODEL = 255  # a model that is not shipped: its fingerprint follows the fixed fields
 QUALITY_STEPS = 100  # the quality field counts hundredths
@@ -113,8 +115,19 @@ def unpack(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Container:
         if not length and name != "latents":
             raise FormatError(f"the {name} section is empty.")
         sections[name], at = body[at : at + length], at + length
+    if "alpha" in sections:
+        check_alpha(sections["alpha"])
     sections = {name: _inflate(name, data) if name in DEFLATED else data for name, data in sections.items()}
     return Container(model_id, quality, width, height, bool(flags & FLAG_GREY), fingerprint=fingerprint, **sections)
+
+
+def check_alpha(section: bytes) -> None:
+    """Raise FormatError for an alpha that does not begin as one does."""
+    image, webp = section[1:], section[1:5] + section[9:17]
+    if section[:1] == ALPHA_CONSTANT and len(section) == 2:
+        return
+    if section[:1] != ALPHA_IMAGE or not (image.startswith(PNG) or webp == LOSSLESS_WEBP):
+        raise FormatError("the alpha section is of no kind that this release knows.")
 
 
 def _damage(data: bytes) -> str:

@@ -63,6 +63,17 @@ class Tables:
             shares = self.frequencies.reshape(len(self.radius), -1).astype(np.float32) / np.float32(1 << PRECISION)
             object.__setattr__(self, "_shares", shares)
 
+    def are_whole(self) -> bool:
+        """Whether every table has its frequencies, which are above 0 and have the sum they must have; but silent ones
+        have none for the escape."""
+        lengths = 2 * self.radius.astype(np.int64) + 2
+        if lengths.min() < 2 or self.frequencies.ndim != 1 or lengths.sum() != len(self.frequencies):
+            return False
+        sums = np.add.reduceat(self.frequencies.astype(np.int64), np.cumsum(lengths) - lengths)
+        least = np.ones(len(self.frequencies), np.int32)
+        least[1 : 2 * self.silent : 2] = 0
+        return bool((sums == 1 << PRECISION).all() and (self.frequencies >= least).all())
+
     @property
     def plain(self) -> int:
         """So many tables are no pair's."""

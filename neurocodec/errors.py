@@ -12,6 +12,9 @@ NeurocodecError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class NeurocodecError(Exception):
     """The base of every error this package raises on purpose: one sentence and a way out."""
@@ -43,6 +46,20 @@ class VerificationError(NeurocodecError):
 
 class TrainingError(NeurocodecError):
     """A training run that cannot start, go on or be exported."""
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as torch has it on CPUs and GPUs
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """A RuntimeError within by which torch says that there is no memory left is a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error).lower() for words in NO_MEMORY):
+            raise MemoryError("not enough memory for this picture.") from error
+        raise
 
 
 ABOUT_NO_FILE = (UnusableModelError, DeviceError)  # said once, and without a file's name

@@ -74,4 +74,7 @@ def bytes_of(source: Source) -> bytes:
         raise ImageError(
             f"a picture, an array, or a file (its bytes, path or open file) is needed, not a {type(source).__name__}."
         )
-    return source.read()
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise ImageError("the file is open as text: open it in binary mode.")
+    return data

@@ -65,9 +65,11 @@ def mirrored(inside: Sequence[Path_], suffix: str) -> dict[Path_, Path_]:
 
     Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc.
     """
-    stems = Counter(p.with_suffix("") for p in inside)
-    alone = {p: stems[p.with_suffix("")] == 1 for p in inside}
-    return {p: p.with_suffix(suffix) if alone[p] else p.with_name(p.name + suffix) for p in inside}
+    names = {p: p.with_suffix(suffix) for p in inside}
+    # And then others may be in their way: a.png.png, which would have become a.png.nc.
+    while len(taken := Counter(names.values())) < len(names):
+        names = {p: p.with_name(p.name + suffix) if taken[name] > 1 else name for p, name in names.items()}
+    return names
 
 
 def input_name(source: str) -> str:

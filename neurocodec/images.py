@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from neurocodec.errors import ImageError
 from neurocodec.limits import excess
 from neurocodec.metadata import Metadata
 from neurocodec.modes import bits, to_eight_bits
+from neurocodec.unhindered import unhindered
 
 # Extension -> Pillow's format and options. Without loss where the format can; else near its best.
 OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -49,7 +49,7 @@ TURNS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are not equal or unequal
 class Picture:
     """Pixels and what the codec keeps of the rest."""
 
@@ -57,7 +57,7 @@ class Picture:
     grey: bool = False  # all three channels are equal and the file had one
     alpha: NDArray[np.uint8] | None = None  # (H, W), 0 is transparent
     metadata: Metadata = field(default_factory=Metadata)
-    notes: tuple[str, ...] = field(default=(), compare=False)  # what reading it changed or left out, in sentences
+    notes: tuple[str, ...] = ()  # what reading it changed or left out, in sentences
 
     @property
     def width(self) -> int:
@@ -90,23 +90,26 @@ def read_frames(data: bytes, max_pixels: int) -> Iterator[Picture]:
 @contextmanager
 def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """A Pillow image of a file's bytes, within the limit; what Pillow raises within is an ImageError."""
-    previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit below is ours
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage that costs no pixels; what it costs, notes say
-            with Image.open(io.BytesIO(data)) as image:
-                check_size(image, max_pixels)
-                yield image
+        # The limit is ours; warnings are of damage that costs no pixels, and what it costs, notes say.
+        with _telling_damage(), unhindered(), Image.open(io.BytesIO(data)) as image:
+            check_size(image, max_pixels)
+            yield image
     except UnidentifiedImageError:
         raise ImageError(
             "not a picture in a format that Pillow reads." if data else "empty: there is no picture in it."
         ) from None
-    except (ImageError, MemoryError):
+
+
+@contextmanager
+def _telling_damage() -> Iterator[None]:
+    """What Pillow's readers raise, which may be anything, is an ImageError."""
+    try:
+        yield
+    except (ImageError, UnidentifiedImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's readers raise anything for damaged files
+    except Exception as error:
         raise ImageError(f"the picture is damaged: {str(error).rstrip('.')}.") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = previous
 
 
 def readable_extensions() -> set[str]:
@@ -116,15 +119,20 @@ def readable_extensions() -> set[str]:
 
 
 def check_size(image: Image.Image, max_pixels: int) -> None:
-    """Raise ImageError for an image that is empty or too large."""
+    """Raise ImageError for an image that is too large."""
     if sentence := excess(image.width, image.height, max_pixels):
         raise ImageError(sentence)
-    if not (image.width and image.height):
-        raise ImageError(f"a picture of {image.width}x{image.height} pixels is empty.")
 
 
 def from_pillow(image: Image.Image, notes: list[str] | None = None) -> Picture:
     """A picture of a Pillow image in any mode, upright. Raises ImageError."""
+    if not (image.width and image.height):
+        raise ImageError(f"a picture of {image.width}x{image.height} pixels is empty.")
+    with _telling_damage():
+        return _loaded(image, notes or [])
+
+
+def _loaded(image: Image.Image, notes: list[str]) -> Picture:
     deep = bits(image)  # before the pixels are loaded, and Pillow forgets
     image.load()  # Pillow turns TIFF itself, and only then knows it
     found, orientation, lost = metadata.read(image)
@@ -134,7 +142,7 @@ def from_pillow(image: Image.Image, notes: list[str] | None = None) -> Picture:
         image.palette, image.info = palette, info
     eight = to_eight_bits(image, found.icc, deep)
     kept = Metadata(eight.icc, found.exif, found.xmp)
-    return Picture(eight.pixels, eight.grey, eight.alpha, kept, (*(notes or []), *lost, *eight.notes))
+    return Picture(eight.pixels, eight.grey, eight.alpha, kept, (*notes, *lost, *eight.notes))
 
 
 def stripped(picture: Picture) -> Picture:

@@ -24,7 +24,7 @@ LEAKY_SLOPE = 0.125  # a power of two, so that the exact path can take it withou
 TRIED = platform.machine().lower() in ("x86_64", "amd64")
 FUSED = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if TRIED else None
 LAY_OUT = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if TRIED else None
-FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None)
+FUSED_SUM = getattr(getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None) if TRIED else None
 
 ROWS = 1 << 12  # positions, or about so many, that weights are laid out for
 AT_ONCE = 1 << 21  # elements that are added up at once: what is larger leaves the cache

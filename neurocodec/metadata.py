@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import struct
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,10 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 
+from neurocodec.unhindered import unhindered
+
 LIMIT = 1 << 24  # bytes of each kind, as they were in the picture; more is left out
-_PREFIX = b"Exif\x00\x00"  # of EXIF within JPEG, not a part of it
+PREFIX = b"Exif\x00\x00"  # of EXIF within JPEG, not a part of it
 _TIFF_XMP = 700
 # What TIFF shares with EXIF and describes the picture, not its storage.
 _DESCRIPTIONS = (
@@ -44,7 +45,8 @@ _WITH_TIFF = (
     Base.XPKeywords,
     Base.XPSubject,
 )
-_XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
+# What Pillow finds and turns pixels by. One space before it, for with any number a megabyte of spaces takes hours.
+_XMP_ORIENTATION = re.compile(rb'\s?tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')  # what Pillow looks for, if it is left
 NAMES = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
 PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
@@ -65,8 +67,7 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
     The profile is whatever the image has; :func:`fitting_profile` says whether it fits.
     """
     notes: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF; the picture is whole all the same
+    with unhindered():  # Pillow warns of damaged EXIF; the picture is whole all the same
         try:
             orientation = int(image.getexif().get(Base.Orientation, 1))
             exif = upright(_exif_of(image))
@@ -87,10 +88,10 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
 def _exif_of(image: Image.Image) -> bytes:
     stored = image.info.get("exif")
     if isinstance(stored, bytes) and stored:
-        return stored.removeprefix(_PREFIX)
+        return stored.removeprefix(PREFIX)
     exif = image.getexif()
     kept = _selected(exif, _DESCRIPTIONS)
-    return kept.tobytes().removeprefix(_PREFIX) if len(kept) else b""
+    return kept.tobytes().removeprefix(PREFIX) if len(kept) else b""
 
 
 def _selected(exif: Image.Exif, tags: Iterable[int]) -> Image.Exif:
@@ -108,7 +109,9 @@ def _selected(exif: Image.Exif, tags: Iterable[int]) -> Image.Exif:
 
 def _xmp_of(image: Image.Image) -> bytes:
     xmp: Any = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    return xmp.encode("utf-8", "surrogateescape") if isinstance(xmp, str) else bytes(xmp)
+    if isinstance(xmp, str):
+        return xmp.encode("utf-8", "surrogateescape")
+    return xmp if isinstance(xmp, bytes) else b""  # a damaged TIFF may have a number there
 
 
 def upright(exif: bytes) -> bytes:
@@ -122,11 +125,12 @@ def upright(exif: bytes) -> bytes:
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     (entries,) = struct.unpack_from(f"{order}H", exif, start)
     straight = struct.pack(f"{order}HHIHH", Base.Orientation, 3, 1, 1, 0)
+    found = bytearray(exif)
     for at in range(start + 2, start + 2 + 12 * entries, 12):
         (tag,) = struct.unpack_from(f"{order}H10x", exif, at)
         if tag == Base.Orientation:
-            exif = exif[:at] + straight + exif[at + 12 :]
-    return exif
+            found[at : at + 12] = straight
+    return bytes(found)
 
 
 def believed(found: Metadata) -> tuple[Metadata, list[str]]:
@@ -164,7 +168,7 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
     if form == "TIFF":
         return found | _tiff_options(metadata), []
     if metadata.exif:
-        found["exif"] = _PREFIX + metadata.exif
+        found["exif"] = PREFIX + metadata.exif
     if metadata.xmp and form == "PNG":
         found["pnginfo"] = PngImagePlugin.PngInfo()
         found["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "surrogateescape"))

@@ -239,7 +239,7 @@ class Codec:
         self, y_hat: Tensor, height: int, width: int, position: int, report: Report = silent, scale: int = 1
     ) -> Tensor:
         """g_s: y_hat (1, H/16, W/16, M) in units of 2**-8 -> pixels (H, W, 3) uint8, without the padding, or
-        the means of scale x scale of them (scale 1, 2, 4 or 8; sides rounded up)."""
+        the means of scale x scale of them (scale 1, 2, 4 or 8; sides rounded up, with padding in what they end in)."""
         t = self.t(position).float()
 
         def network(y_hat: Tensor) -> Tensor:

@@ -84,9 +84,15 @@ def _narrow(image: Image.Image, deep: int) -> tuple[Pixels, str | None]:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"its values from {low} to {high} are beyond 16 bits (HDR): convert it to 8 or 16 bits.")
-    if image.mode == "I" and deep > 16 and high < 256:  # 32-bit integers with 8 bits in them
+    if image.mode == "I" and deep != 16 and high < 256:  # 32-bit integers with 8 bits in them
         return values.astype(np.uint8), None
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8), "its 16 bits a channel are reduced to 8."
+    # A TIFF's 12 bits come as they are; 16 bits of anything else, and of what has no file, are 16.
+    top = (1 << deep) - 1 if 8 < deep < 16 and high < 1 << deep else 65535
+    deep = top.bit_length()
+    return (
+        ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8),
+        f"its {deep} bits a channel are reduced to 8.",
+    )
 
 
 def _from_float(values: NDArray[np.float32]) -> tuple[Pixels, str | None]:

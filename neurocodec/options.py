@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
 
@@ -9,6 +12,12 @@ class Number(click.FloatRange):
     """A number in a range, which messages and help call what people call it."""
 
     name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):  # in no range, and compares as if it were in all
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
 
 
 class WholeNumber(click.IntRange):

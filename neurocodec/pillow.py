@@ -22,7 +22,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from neurocodec import api, container, images
 from neurocodec.errors import FormatError, ImageError
 from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
-from neurocodec.metadata import Metadata, believed, upright
+from neurocodec.metadata import PREFIX, Metadata, believed, upright
+from neurocodec.unhindered import pillow_limit
 
 FORMAT = "NEUROCODEC"
 SCALES = (8, 4, 2)
@@ -39,7 +40,7 @@ class NeurocodecImageFile(ImageFile.ImageFile):
         if self.fp is None:
             raise SyntaxError("there is no file")
         self._bytes: bytes | None = self.fp.read()
-        limit = Image.MAX_IMAGE_PIXELS
+        limit = pillow_limit()
         try:
             # Pillow's own limit is checked by Pillow, which warns first and then raises.
             c = container.unpack(self._bytes, max_pixels=container.SIDE_LIMIT**2)
@@ -53,7 +54,8 @@ class NeurocodecImageFile(ImageFile.ImageFile):
         self._mode = ("L" if c.grey else "RGB") + ("A" if c.alpha else "")
         self.info |= {"quality": c.quality / container.QUALITY_STEPS}
         kept, _ = believed(Metadata(c.icc, c.exif, c.xmp))
-        self.info |= {k: v for k, v in {"icc_profile": kept.icc, "exif": kept.exif, "xmp": kept.xmp}.items() if v}
+        exif = kept.exif and PREFIX + kept.exif  # as Pillow's own formats have it, and JPEG's `save` wants it
+        self.info |= {k: v for k, v in {"icc_profile": kept.icc, "exif": exif, "xmp": kept.xmp}.items() if v}
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Decode a half, a quarter or an eighth, if that is still at least as large as wanted."""
@@ -88,9 +90,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     for name, key in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
         if key in wanted:
             value = wanted[key] or b""
+            value = value.encode() if isinstance(value, str) else value
             kept = kept | {name: value.tobytes() if isinstance(value, Image.Exif) else value}
     try:
-        kept |= {"exif": upright(kept["exif"].removeprefix(b"Exif\x00\x00"))}
+        kept |= {"exif": upright(kept["exif"].removeprefix(PREFIX))}
     except Exception as error:
         raise ImageError("the EXIF data to be saved are damaged.") from error
     options = {k: wanted[k] for k in ("quality", "model", "device", "effort", "alpha_quality", "verify") if k in wanted}

@@ -38,7 +38,7 @@ class RelaxedPrior:
         load_float(h_s, codec.networks.h_s)
         load_float(context, codec.networks.context)
         for network in (hyper_context, h_s, context):
-            network.to(codec.device).requires_grad_(False)
+            network.float().to(codec.device).requires_grad_(False)  # whatever torch's default type is
         return cls(codec, hyper_context, h_s, context)
 
     def decode(self, y: Tensor, z: Tensor, t: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:

@@ -60,6 +60,10 @@ class Target:
     def met_by(self, value: float) -> bool:
         return value <= self.value if self.how.at_most else value >= self.value
 
+    def distance(self, value: float) -> float:
+        """How far a value is from the wanted one, on the scale."""
+        return abs(self.how.scale(value) - self.how.scale(self.value))
+
     def slope_at(self, quality: int, values: Mapping[int, float]) -> float | None:
         """How much the scale rises with a hundredth of quality there, by the values of the two nearest qualities."""
         near = sorted(values, key=lambda q: abs(q - quality))[:2]
@@ -145,7 +149,10 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(|k|m|ki|mi)b?\s*", text.lower())
     if not found:
         raise ValueError(f"{text!r} is not a size: use 40000, 40kB, 1.5MB or 200KiB")
-    size = int(float(found[1]) * UNITS[found[2]])
+    wanted = float(found[1]) * UNITS[found[2]]
+    if math.isinf(wanted):
+        raise ValueError(f"{text!r} is more than any file has")
+    size = int(wanted)
     if size < 1:
         raise ValueError(f"{text!r} is less than a byte")
     return size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -47,15 +48,20 @@ class LoadedModel:
         return knots[-1][1]
 
 
-_loaded: dict[tuple[str, str], LoadedModel] = {}
+_loaded: dict[tuple[object, ...], LoadedModel] = {}
 
 
 def load(name: str, device: torch.device) -> LoadedModel:
-    """A model or encoder by its shipped name, or by the path of a weights file; loaded once per process.
+    """A model or encoder by its shipped name, or by the path of a weights file; loaded once per process, and again
+    where the file is another one by now.
 
     Raises UnusableModelError.
     """
-    key = (name, str(device))
+    key: tuple[object, ...] = (name, str(device))
+    if name.endswith(".safetensors"):
+        with suppress(OSError):
+            state = Path(name).stat()
+            key = (Path(name).resolve(), state.st_mtime_ns, state.st_size, state.st_ino, str(device))
     if key not in _loaded:
         if name.endswith(".safetensors"):
             _loaded[key] = _load_file(Path(name), None, device)
@@ -91,9 +97,9 @@ def _load_file(path: Path, wanted: Model | Encoder | None, device: torch.device)
         calibration = tuple((int(q), int(p)) for q, p in json.loads(metadata["calibration"]))
         objective = Objective.of(json.loads(metadata["objective"])) if "objective" in metadata else None
         codec = build_codec(config, tensors, device)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, WeightsError) as error:
-        if isinstance(error, UnusableModelError):
-            raise
+    except (UnusableModelError, MemoryError):
+        raise
+    except Exception as error:  # what a file says may be anything
         raise UnusableModelError(f"{path}: not a weights file of this package: {error}") from error
     if not _calibration_is_usable(calibration, config.anchors):
         raise UnusableModelError(f"{path}: its calibration does not rise from quality to quality.")
@@ -151,6 +157,8 @@ def _check_tables(y_tables: Tables, z_tables: Tables, anchors: int) -> None:
         raise WeightsError("its tables of latents are not those of this release.")
     if len(z_tables.radius) != PHASES * TABLES:
         raise WeightsError("its tables of hyper-latents are not those of this release.")
+    if not (y_tables.are_whole() and z_tables.are_whole()):
+        raise WeightsError("its tables are damaged.")
 
 
 def _load_floats(networks: Networks, names: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

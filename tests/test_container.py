@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neurocodec
-from neurocodec.container import MAGIC, PRIVATE_MODEL, SIDE_LIMIT, Container, pack, unpack
+from neurocodec.container import MAGIC, PNG, PRIVATE_MODEL, SIDE_LIMIT, Container, pack, unpack
 from neurocodec.errors import FormatError
 
 EXAMPLE = Container(1, 7500, 768, 512, False, bytes(range(200)))
@@ -25,7 +25,9 @@ containers = st.builds(
     height=st.integers(1, SIDE_LIMIT),
     grey=st.booleans(),
     latents=st.binary(max_size=300),
-    alpha=st.binary(max_size=50),
+    alpha=st.just(b"")
+    | st.binary(min_size=1, max_size=1).map(b"\0".__add__)
+    | st.binary(max_size=50).map((b"\1" + PNG).__add__),
     icc=st.binary(max_size=50),
     exif=st.binary(max_size=50),
     xmp=st.binary(max_size=50),

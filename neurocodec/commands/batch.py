@@ -22,7 +22,7 @@ from neurocodec import beside
 from neurocodec.commands.folders import Job
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.commands.workers import side_by_side
-from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
+from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, memory_errors
 from neurocodec.files import STANDARD, check_folder, counted, input_name, output_name
 from neurocodec.options import WholeNumber
 
@@ -199,7 +199,8 @@ def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:
     try:
         if job.error is not None:
             return job.error
-        return work(job.source, job.target)
+        with memory_errors():
+            return work(job.source, job.target)
     except NeurocodecError as error:
         return error
     except MemoryError:

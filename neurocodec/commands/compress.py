@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -195,8 +194,6 @@ def restoring(model: str, effort: int, wanted: dict[str, Any]) -> str:
 def chosen_target(quality: float | None, wanted: dict[str, Any]) -> Target | None:
     """The one target that was asked for, if any. Raises click.UsageError."""
     asked = {kind: value for kind, value in wanted.items() if value is not None}
-    if quality is not None and math.isnan(quality):
-        raise click.UsageError("the quality is not a number.")
     if len(asked) + (quality is not None) > 1:
         names = [f"--target-{kind}" for kind in asked] + (["--quality"] if quality is not None else [])
         raise click.UsageError(f"{' and '.join(names)} cannot both be met: choose one.")

@@ -106,7 +106,7 @@ def decompress(
     if skip_existing and Path(target).is_file():
         report(skipped(source, target), source, target, settings.quiet, settings.as_json)
         return
-    report(decompress_file(source, target, settings), target, target, settings.quiet, settings.as_json)
+    report(decompress_file(source, target, settings), source, target, settings.quiet, settings.as_json)
 
 
 def decompress_file(source: str, target: str, settings: Settings) -> Outcome:

@@ -25,7 +25,7 @@ from neurocodec.options import WholeNumber
     default="both",
     show_default=True,
     help="project: encode, decode, put back what is visible, and again. optimise: descend on bits + visible error. "
-    "both: the mean of the two.",
+    "both: a mix of the two and of a smooth filling, by what they make of pixels that are known.",
 )
 @click.option("--steps", type=WholeNumber(1, 10_000), default=40, show_default=True, help="Of each method.")
 @seed_option

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-seed_option = click.option("--seed", type=WholeNumber(min=0), default=0, show_default=True, help="Of the dice.")
+SEEDS = 1 << 63  # what torch takes
+seed_option = click.option("--seed", type=WholeNumber(0, SEEDS - 1), default=0, show_default=True, help="Of the dice.")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def load_folder(folder: Path, smallest: int, device: torch.device) -> list[Tenso
     try:
         with ThreadPoolExecutor() as pool:
             pictures = [p for p in pool.map(load, paths) if p is not None]
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise TrainingError(f"{folder}: a picture cannot be read: {error}") from error
     if not pictures:
         raise TrainingError(

@@ -175,7 +175,11 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     path = folder / "checkpoint.pt"
     if not path.exists():
         raise TrainingError(f"{folder}: no checkpoint.pt here; `neurocodec train` makes one.")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's, zipfile's and torch's
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{path}: the checkpoint is damaged and cannot be read ({reason}).") from error
     return state
 
 
