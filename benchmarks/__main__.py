@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -36,8 +37,17 @@ def names(context: click.Context, parameter: click.Parameter, value: str) -> tup
         model, _ = codecs.split(name)
         if name not in known and model not in ours and not (model.endswith(".safetensors") and Path(model).is_file()):
             raise click.BadParameter(f"{name} is not one of {', '.join(known)}, nor a .safetensors file.")
-    # Whole paths: processes of this run start in other folders.
-    return tuple(dict.fromkeys(str(Path(n).resolve()) if n.endswith(".safetensors") else n for n in chosen))
+    found = tuple(dict.fromkeys(whole(name) for name in chosen))
+    for called, count in Counter(codecs.make(name).name for name in found).items():
+        if count > 1:  # results are kept by it
+            raise click.BadParameter(f"{count} of them are called {called}: give the .safetensors file another name.")
+    return found
+
+
+def whole(name: str) -> str:
+    """A codec's name with the whole path of its file, if it has one: processes of a run start in other folders."""
+    model, _ = codecs.split(name)
+    return str(Path(model).resolve()) + name[len(model) :] if model.endswith(".safetensors") else name
 
 
 @click.command()

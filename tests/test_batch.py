@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +17,7 @@ from PIL import Image
 from neurocodec.cli import main
 from neurocodec.commands.workers import held_back, side_by_side
 from neurocodec.errors import NeurocodecError
+from neurocodec.files import mirrored
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -223,3 +224,11 @@ def test_an_interrupt_while_workers_start_is_not_lost_and_not_theirs() -> None:
         assert child.stdout == "True\n"  # and a process that starts meanwhile never hears of it
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_no_two_files_of_a_tree_become_one() -> None:
+    inside = [PurePosixPath(p) for p in ("a.jpg", "a.png", "a.png.png", "a.png.nc.png", "b/a.png", "c.gif")]
+    names = mirrored(inside, ".nc")
+    assert len(set(names.values())) == len(inside)
+    assert [str(names[p]) for p in inside[:2]] == ["a.jpg.nc", "a.png.nc"]
+    assert [str(names[p]) for p in inside[4:]] == ["b/a.nc", "c.nc"]

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from benchmarks import beta, codecs, crops, equal_bytes, packaged, summary
-from benchmarks.__main__ import main
+from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
 from benchmarks.summary import Point, Summary
@@ -165,8 +165,14 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     assert nothing.exit_code == 1
     assert "no picture" in nothing.output
     assert not (tmp_path / "out").exists()
+    models = [tmp_path / name / "mine.safetensors" for name in ("a", "b")]
+    for path in models:
+        path.parent.mkdir()
+        path.write_bytes(b"")
     for arguments, said in (
         (["--codecs", "jpeg,gif89"], "gif89 is not one of"),
+        (["--codecs", f"{models[0]},{models[1]}"], "2 of them are called neurocodec-mine"),
+        (["--codecs", f"{models[0]}-effort-1,jpeg,{models[1]}-effort-1"], "called neurocodec-mine-effort-1"),
         (["--qualities", "5,many"], "not a list of numbers"),
         (["--qualities", "0,50"], "1 to 100"),
         (["--published", str(tmp_path / "none.json")], "does not exist"),
@@ -177,6 +183,12 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     result = benchmark(empty, "--out", tmp_path / "out", "--published", tmp_path / "bad.json")
     assert result.exit_code == 1
     assert "is not a published curve" in result.output
+
+
+def test_private_models_have_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert whole("x.safetensors-effort-3") == f"{tmp_path.resolve()}/x.safetensors-effort-3"
+    assert whole("neurocodec-psnr-effort-3") == "neurocodec-psnr-effort-3"
 
 
 def test_a_codec_that_is_not_here_is_named(folder: Path, tmp_path: Path) -> None:

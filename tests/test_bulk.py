@@ -88,6 +88,7 @@ def test_any_filesystem() -> None:
     pixels = draw("shapes", 50, 60)
     path = "/in/a/b.ppm"
     memory.pipe_file(path, b"P6 60 50 255\n" + pixels.tobytes())
+    memory.pipe_file("/in/.hidden/x.ppm", b"left out")
     rows, skipped = bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc")
     assert (len(rows), skipped) == (1, 0)
     done = bulk.Worker(bulk.Work(True, 60, str(TINY)), 1)(rows[0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image, ImageCms
 from neurocodec import images
 from neurocodec.errors import ImageError
 from neurocodec.images import Picture
+from neurocodec.unhindered import pillow_limit, unhindered
 from tests.drawing import draw
 from tests.files import LIMIT, again, encode, read
 
@@ -128,6 +131,44 @@ def test_sixteen_bit_colours_are_reduced_with_a_note() -> None:
     assert picture.alpha is not None
     assert any("16 bits" in note for note in picture.notes)
     assert any("16 bits" in note for note in read(b"P6 1 1 65535\n" + bytes(6)).notes)
+
+
+def test_twelve_bits_keep_their_brightness() -> None:
+    values = np.array([[0, 1000, 2048, 4095]], np.uint16)
+    packed = bytes(b for a, c in values.reshape(-1, 2).tolist() for b in (a >> 4, (a & 15) << 4 | c >> 8, c & 255))
+    tags = [(256, 3, 4), (257, 3, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 1)]
+    tags.append((279, 4, len(packed)))
+    where = 8 + len(packed)
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in tags)
+    picture = read(struct.pack("<2sHI", b"II", 42, where) + packed + directory + bytes(4))
+    assert picture.pixels[0, :, 0].tolist() == [0, 62, 128, 255]
+    assert picture.notes == ("its 12 bits a channel are reduced to 8.",)
+
+
+def test_whole_numbers_in_memory_are_those_of_a_picture() -> None:
+    grey = Image.fromarray(draw("shapes", 20, 30)[:, :, 0])
+    np.testing.assert_array_equal(images.from_pillow(grey.convert("I")).pixels[:, :, 0], np.asarray(grey))
+
+
+def test_threads_leave_pillow_as_it_was() -> None:
+    data = encode(Image.fromarray(draw("shapes", 200, 200)), "PNG")
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, [data] * 200))
+    assert limit is not None
+    assert limit == Image.MAX_IMAGE_PIXELS == pillow_limit()
+    assert warnings.filters == filters
+    with unhindered():
+        assert pillow_limit() == limit
+        assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_images_in_memory_that_are_none_are_refused() -> None:
+    cut = encode(Image.fromarray(draw("noise", 60, 60)), "PNG")[:3000]
+    with pytest.raises(ImageError, match="damaged"):
+        images.from_pillow(Image.open(io.BytesIO(cut)))
+    with pytest.raises(ImageError, match="0x5 pixels is empty"):
+        images.from_pillow(Image.new("RGB", (0, 5)))
 
 
 def test_lab_is_converted() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import time
 import warnings
 from typing import Any
 
@@ -163,3 +165,20 @@ def test_exif_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
     assert (read(data).metadata.exif, read(data).metadata.xmp) == (b"", XMP)
     with pytest.raises(ImageError, match="does not fit into JPEG"):
         images.write(Picture(np.zeros((1, 70_000, 3), np.uint8), metadata=large), ".jpg")
+
+
+def test_metadata_that_are_made_to_take_long_do_not() -> None:
+    entries = 65535
+    directory = struct.pack("<H", entries) + struct.pack("<HHIHH", 274, 3, 1, 6, 0) * entries
+    hostile = struct.pack("<2sHI", b"II", 42, 8) + directory + bytes(1 << 23)
+    start = time.monotonic()
+    found, _ = believed(Metadata(exif=hostile, xmp=b" " * (1 << 23)))
+    assert time.monotonic() - start < 10  # it took hours
+    assert found.xmp == b" " * (1 << 23)
+    assert struct.unpack_from("<HHIHH", found.exif, 10 + 12 * (entries - 1)) == (274, 3, 1, 1, 0)
+
+
+def test_an_xmp_that_is_a_number_is_none() -> None:
+    image = Image.new("RGB", (8, 8))
+    image.info["xmp"] = 16_000_000
+    assert images.from_pillow(image).metadata.xmp == b""

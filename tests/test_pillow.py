@@ -101,6 +101,31 @@ def test_damaged_files_are_not_images(saved: Path) -> None:
         Image.open(io.BytesIO(huge))
 
 
+def test_metadata_go_on_as_pillow_hands_them_on(saved: Path, tmp_path: Path) -> None:
+    with Image.open(saved) as image:
+        image.convert("RGB").save(tmp_path / "x.jpg", exif=image.info["exif"], xmp=image.info["xmp"])
+        image.save(tmp_path / "x.nc", exif=image.info["exif"], xmp="<xmp/>")
+    for name in ("x.jpg", "x.nc"):
+        with Image.open(tmp_path / name) as again:
+            assert again.getexif()[0x010F] == "Acme"
+            assert again.info["xmp"] == b"<xmp/>"
+
+
+def test_arguments_that_are_no_picture(tmp_path: Path) -> None:
+    pixels = draw("shapes", 20, 30)
+    (tmp_path / "x.txt").write_text("hello")
+    with (tmp_path / "x.txt").open() as file, pytest.raises(ImageError, match="open it in binary mode"):
+        api.compress(cast(Any, file))
+    with pytest.raises(ImageError, match="alpha of"):
+        api.compress(Picture(pixels, alpha=np.zeros((3, 3), np.uint8)))
+    with pytest.raises(ImageError, match=r"\(H, W, 3\)"):
+        api.compress(Picture(pixels[:, :, 0]))
+    with pytest.raises(ValueError, match=r"alpha quality 50\.5 is no whole number"):
+        api.compress(pixels, alpha_quality=cast(Any, 50.5))
+    assert api.compress(Picture(pixels[::-1])) == api.compress(pixels[::-1].copy())
+    assert Picture(pixels) != Picture(pixels.copy())  # and no error
+
+
 def test_damaged_exif_is_not_saved() -> None:
     with pytest.raises(ImageError, match="EXIF"):
         Image.fromarray(draw("flat", 9, 9)).save(io.BytesIO(), "NEUROCODEC", exif=b"Exif\0\0junk")

@@ -72,9 +72,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "kB", "-3", "40 GB", "4e3", "0", "0.1", "40kb2"])
+@pytest.mark.parametrize("text", ["", "kB", "-3", "40 GB", "4e3", "0", "0.1", "40kb2", "9" * 400])
 def test_bad_sizes(text: str) -> None:
-    with pytest.raises(ValueError, match=r"size|byte"):
+    with pytest.raises(ValueError, match=r"size|byte|file"):
         parse_size(text)
 
 
@@ -131,6 +131,23 @@ def test_refinement_that_meets_what_nothing_else_does() -> None:
     beyond = api.compress_to(pixels, Target("psnr", highest + 9), "psnr", effort=1)
     assert (beyond.met, beyond.quality) == (False, 100)
     assert beyond.value > highest
+
+
+@pytest.mark.parametrize("effort", [0, 1])
+def test_progress_of_a_search_is_told(effort: int) -> None:
+    told: list[float] = []
+    api.compress_to(draw("shapes", 64, 64), Target("size", 900), "psnr", effort=effort, progress=told.append)
+    assert len(told) > 3
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_of_what_misses_a_target_the_nearest_is_taken() -> None:
+    noise = draw("noise", 64, 64)
+    plain = api.compress_to(noise, Target("size", 20), "psnr")
+    refined = api.compress_to(noise, Target("size", 20), "psnr", effort=1)
+    assert (plain.met, refined.met) == (False, False)
+    assert refined.value <= plain.value
 
 
 @pytest.mark.usefixtures("with_objective")

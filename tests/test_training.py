@@ -139,6 +139,12 @@ def test_another_run_is_not_continued(pictures: Path, tmp_path: Path, arguments:
     assert "choose another --out" in result.stderr
 
 
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK" + bytes(100))
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: the checkpoint is damaged"):
+        read_checkpoint(tmp_path)
+
+
 def test_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no picture"):
         load_folder(tmp_path, 192, CPU)

@@ -108,6 +108,11 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         (["decompress", "photos", "out.PNG"], "OUT becomes a folder here"),
         (["compress", "-q", "good", "in.png", "x.nc"], "'good' is not a valid number."),
         (["compress", "--effort", "most", "in.png", "x.nc"], "'most' is not a valid whole number."),
+        (["compress", "-q", "nan", "in.png", "x.nc"], "'nan' is not a number."),
+        (["restore", "-q", "nan", "in.png", "x.png"], "'nan' is not a number."),
+        (["sample", "--temperature", "nan", "x.png"], "'nan' is not a number."),
+        (["sample", "--seed", str(1 << 64), "x.png"], "not in the range"),
+        (["compress", "--target-size", "9" * 400, "in.png", "x.nc"], "is more than any file has"),
     ],
 )
 def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str) -> None:
@@ -288,3 +293,41 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=15)
     assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\ncame\n", "")
+
+
+def test_a_note_about_standard_output_names_the_file(here: Path) -> None:
+    exif = Image.Exif()
+    exif[315] = "someone"
+    Image.fromarray(draw("shapes", 20, 30)).save("noted.png", exif=exif)
+    assert run("compress", "noted.png", "noted.nc", *MODEL).exit_code == 0
+    done = process("decompress", "--format", "bmp", "noted.nc", "-", *MODEL)
+    assert b"Note: noted.nc: BMP cannot hold its EXIF." in done.stderr
+    assert done.stdout.startswith(b"BM")
+
+
+def limited(here: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """A program that may not have much more memory than torch itself takes."""
+    limit = "import resource, torch, neurocodec.cli\n" + code
+    return subprocess.run([sys.executable, "-c", limit], cwd=here, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of the memory of a process is Linux's")
+def test_memory_that_is_missing_is_a_sentence_and_the_other_pictures_are_done(here: Path) -> None:
+    (here / "large").mkdir()
+    Image.new("RGB", (7000, 7000)).save(here / "large" / "huge.png", compress_level=1)
+    Image.fromarray(draw("shapes", 40, 40)).save(here / "large" / "small.png")
+    done = limited(
+        here,
+        f"""
+import os
+with open("/proc/self/statm") as file:
+    now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+resource.setrlimit(resource.RLIMIT_AS, (now + 500_000_000,) * 2)
+torch.set_num_threads(1)
+neurocodec.cli.main(["compress", "-j", "1", "large", "out", "--model", {str(TINY)!r}])
+""",
+    )
+    assert done.returncode == 1
+    assert "Error: large/huge.png: not enough memory for this picture" in done.stderr
+    assert "1 of 2 files" in done.stderr
+    assert names(here / "out") == ["small.nc"]

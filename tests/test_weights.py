@@ -63,6 +63,56 @@ def test_pairs_of_tables_that_begin_nowhere_are_refused(tmp_path: Path, pairs_fr
         weights.load(str(path), CPU)
 
 
+@pytest.mark.parametrize("key", ["y_tables", "z_tables"])
+@pytest.mark.parametrize("damage", ["negative", "halved", "zero", "short", "long", "radius"])
+def test_tables_that_are_damaged_are_refused(tmp_path: Path, key: str, damage: str) -> None:
+    with safetensors.safe_open(TINY, "pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(TINY)
+    radius, frequencies = tensors[f"{key}.radius"], tensors[f"{key}.frequencies"].clone()
+    if damage == "negative":
+        frequencies[-1], frequencies[-2] = -1, frequencies[-2] + frequencies[-1] + 1
+    elif damage == "radius":
+        radius = radius.clone()
+        radius[-1] = -1
+    else:
+        frequencies = {
+            "halved": frequencies // 2,
+            "zero": frequencies * 0,
+            "short": frequencies[:-3],
+            "long": torch.cat([frequencies, frequencies]),
+        }[damage]
+    path = tmp_path / "broken.safetensors"
+    safetensors.torch.save_file(tensors | {f"{key}.radius": radius, f"{key}.frequencies": frequencies}, path, metadata)
+    with pytest.raises(WeightsError, match="not a weights file of this package"):
+        weights.load(str(path), CPU)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("config", "[1]"), ("config", "null"), ("calibration", "[[100, Infinity], [200, 3]]"), ("objective", "3")],
+)
+def test_fields_that_are_damaged_are_refused(tmp_path: Path, key: str, value: str) -> None:
+    with safetensors.safe_open(TINY, "pt") as file:
+        metadata = file.metadata()
+    path = tmp_path / "broken.safetensors"
+    safetensors.torch.save_file(safetensors.torch.load_file(TINY), path, metadata | {key: value})
+    with pytest.raises(WeightsError, match="not a weights file of this package"):
+        weights.load(str(path), CPU)
+
+
+def test_a_file_that_has_become_another_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(TINY.read_bytes())
+    before = weights.load("mine.safetensors", CPU)
+    assert weights.load(str(path), CPU) is before
+    with safetensors.safe_open(TINY, "pt") as file:
+        metadata = file.metadata() | {"note": "another"}
+    safetensors.torch.save_file(safetensors.torch.load_file(TINY), path, metadata)
+    assert weights.load("mine.safetensors", CPU).fingerprint != before.fingerprint
+
+
 def test_unknown_ids_are_refused() -> None:
     with pytest.raises(WeightsError, match=r"model id 254, .* use a newer one"):
         catalogue.find_id(254)
