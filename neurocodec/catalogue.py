@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=29,
+        id=31,
         name="ms-ssim",
-        file="ms-ssim-29.safetensors",
-        sha256="393c1b1b31020c238046a3efb916b96d9d90e1a5682f2872fb70ac6edc6e2194",
+        file="ms-ssim-31.safetensors",
+        sha256="c5049562332529b4a0e9bc2383d0961cba5e2082325ca871fee59b093cf59a20",
         about="tuned for MS-SSIM",
     ),
     Model(
