@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,7 @@ REFINED_TRIALS = 4  # of files for a target
 SEARCHED, SEARCHED_REFINED = 0.9, 0.1  # of the time for a target: what the search takes
 LEFT_TO_SEARCH = 0.8  # after each trial, of what was left: how many there will be nobody knows
 
+Name = str | os.PathLike[str]  # of a model
 Pictures = Picture | NDArray[np.uint8] | Image.Image | Source
 
 
@@ -47,12 +49,13 @@ class Fitted:
 def compress(
     picture: Pictures,
     quality: float = DEFAULT_QUALITY,
-    model: str = catalogue.DEFAULT_MODEL,
+    model: Name = catalogue.DEFAULT_MODEL,
     device: str = "auto",
     effort: int = 0,
     progress: Report | None = None,
     alpha_quality: int = 100,
     verify: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> bytes:
     """A picture as the bytes of a .nc file.
 
@@ -62,30 +65,32 @@ def compress(
     device: "auto", "cpu" or "cuda". effort: 0 to 9; above 0 the latents are refined for this picture, which
     takes 10 (effort 1) to 3,000 times as long and saves bytes. progress is called with the share done, 0 to 1.
     alpha_quality: 0 to 100, which is lossless; less keeps fewer levels of transparency. verify: decode the
-    bytes and compare the latents. Raises ValueError, ImageError, WeightsError, VerificationError.
+    bytes and compare the latents. max_pixels: of an image file; what is in memory may be larger, and then
+    :func:`decompress` has to be told. Raises ValueError, ImageError, WeightsError, VerificationError.
     """
     if not (isinstance(quality, numbers.Real) and math.isfinite(quality) and 1 <= quality <= 100):
         raise ValueError(f"quality {quality!r} is not a number from 1 to 100")
-    encoding = _encoding(picture, model, device, effort, alpha_quality)
+    encoding = _encoding(picture, model, device, effort, alpha_quality, max_pixels)
     return encoding.encode(round(quality * QUALITY_STEPS), effort, progress or silent, verify)
 
 
 def compress_to(
     picture: Pictures,
     target: Target,
-    model: str = catalogue.DEFAULT_MODEL,
+    model: Name = catalogue.DEFAULT_MODEL,
     device: str = "auto",
     effort: int = 0,
     progress: Report | None = None,
     alpha_quality: int = 100,
     verify: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Fitted:
     """A picture at the best quality that meets a target, or at the nearest there is.
 
     Arguments and errors are those of :func:`compress`. Qualities are tried at effort 0, and from the best of them up
     to :data:`REFINED_TRIALS` at the effort that is asked for.
     """
-    encoding = _encoding(picture, model, device, effort, alpha_quality)
+    encoding = _encoding(picture, model, device, effort, alpha_quality, max_pixels)
     values: dict[int, float] = {}
     share = SEARCHED_REFINED if effort else SEARCHED
     searching, rest = part_of(progress or silent, 0, share), part_of(progress or silent, share, 1)
@@ -95,6 +100,8 @@ def compress_to(
         searching(1 - LEFT_TO_SEARCH ** len(values))
         return values[quality]
 
+    if not isinstance(target, Target):
+        raise ValueError(f"{target!r} is no Target")
     hundredths, met = search(measure, target)
     refined = _refined(encoding, target, hundredths, values, effort, rest, verify) if effort else None
     if refined and refined.met and (not met or target.how.at_most):
@@ -132,17 +139,27 @@ def _refined(
     return Fitted(files[quality], quality / QUALITY_STEPS, values[quality], met)
 
 
-def _encoding(picture: Pictures, model: str, device: str, effort: int, alpha_quality: int) -> Encoding:
+def _encoding(
+    picture: Pictures, model: Name, device: str, effort: int, alpha_quality: int, max_pixels: int
+) -> Encoding:
     if not (isinstance(effort, numbers.Integral) and 0 <= effort < len(EFFORT_STEPS)):
         raise ValueError(f"effort {effort} is outside 0 to {len(EFFORT_STEPS) - 1}")
     if not (isinstance(alpha_quality, numbers.Integral) and 0 <= alpha_quality <= 100):
         raise ValueError(f"alpha quality {alpha_quality} is no whole number from 0 to 100")
-    return Encoding(as_picture(picture), weights.load(model, torch_device(device)), alpha_quality)
+    read_in = as_picture(picture, max_pixels)
+    return Encoding(read_in, weights.load(name_of(model), torch_device(device)), alpha_quality)
+
+
+def name_of(model: Name) -> str:
+    """A model's name, or the path of its file. Raises ValueError."""
+    if not isinstance(model, str | os.PathLike):
+        raise ValueError(f"model {model!r} is no name of a model and no path of a .safetensors file")
+    return os.fspath(model)
 
 
 def decompress(
     data: Source,
-    model: str | None = None,
+    model: Name | None = None,
     device: str = "auto",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Report | None = None,
@@ -154,13 +171,21 @@ def decompress(
     a half, a quarter or an eighth, sides rounded up.
     Raises FormatError for damaged bytes or more than max_pixels pixels, WeightsError, ValueError.
     """
-    if scale not in SCALES:
+    if not isinstance(scale, numbers.Integral) or scale not in SCALES:
         raise ValueError(f"scale {scale} is not one of {', '.join(map(str, SCALES))}")
-    c = container.unpack(bytes_of(data), max_pixels)
-    return decode(c, _model_of(c, model, torch_device(device)), progress or silent, scale)
+    c = container.unpack(bytes_of(data), whole_number("max_pixels", max_pixels))
+    loaded = _model_of(c, None if model is None else name_of(model), torch_device(device))
+    return decode(c, loaded, progress or silent, int(scale))
 
 
-def as_picture(given: Pictures) -> Picture:
+def whole_number(name: str, value: int) -> int:
+    """An argument that is a count. Raises ValueError."""
+    if not (isinstance(value, numbers.Integral) and value > 0):
+        raise ValueError(f"{name} {value!r} is no whole number above 0")
+    return int(value)
+
+
+def as_picture(given: Pictures, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     """A picture of whatever :func:`compress` takes. Raises ImageError."""
     if isinstance(given, Picture):
         if given.pixels.ndim != 3 or given.pixels.shape[2] != 3:
@@ -171,7 +196,7 @@ def as_picture(given: Pictures) -> Picture:
     if isinstance(given, Image.Image):
         return from_pillow(given)
     if not isinstance(given, np.ndarray):
-        return read(bytes_of(given), DEFAULT_MAX_PIXELS)
+        return read(bytes_of(given), whole_number("max_pixels", max_pixels))
     shape: tuple[int, ...] = given.shape
     if given.dtype != np.uint8 or given.size == 0 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
         raise ImageError(
@@ -185,7 +210,9 @@ def as_picture(given: Pictures) -> Picture:
 
 
 def torch_device(device: str) -> torch.device:
-    """ "auto" is cuda where there is one. Raises DeviceError for a cuda that is not there."""
+    """ "auto" is cuda where there is one. Raises DeviceError for a cuda that is not there, ValueError."""
+    if not isinstance(device, str):
+        raise ValueError(f"device {device!r} is none of auto, cpu and cuda")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

@@ -24,6 +24,8 @@ def check_target(source: str, target: str, force: bool) -> None:
     if not target:
         raise NeurocodecError("the name of the output is empty.")
     try:
+        if target.endswith(("/", os.sep)) and not Path(target).is_dir():
+            raise NeurocodecError(f"{target}: there is no such folder: make it, and name a file in it.")
         sentence = _obstacle(source, Path(target), force)
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise NeurocodecError(f"{target}: cannot be written: {error.strerror}.") from error

@@ -15,7 +15,7 @@ from neurocodec import metadata
 from neurocodec.errors import ImageError
 from neurocodec.limits import excess
 from neurocodec.metadata import Metadata
-from neurocodec.modes import bits, to_eight_bits
+from neurocodec.modes import bits, to_eight_bits, unheeded_gamma
 from neurocodec.unhindered import unhindered
 
 # Extension -> Pillow's format and options. Without loss where the format can; else near its best.
@@ -142,7 +142,9 @@ def _loaded(image: Image.Image, notes: list[str]) -> Picture:
         image.palette, image.info = palette, info
     eight = to_eight_bits(image, found.icc, deep)
     kept = Metadata(eight.icc, found.exif, found.xmp)
-    return Picture(eight.pixels, eight.grey, eight.alpha, kept, (*notes, *lost, *eight.notes))
+    gamma = unheeded_gamma(image)
+    told = (*notes, *lost, *eight.notes, *([gamma] if gamma else []))
+    return Picture(eight.pixels, eight.grey, eight.alpha, kept, told)
 
 
 def stripped(picture: Picture) -> Picture:

@@ -48,6 +48,7 @@ _WITH_TIFF = (
 # What Pillow finds and turns pixels by. One space before it, for with any number a megabyte of spaces takes hours.
 _XMP_ORIENTATION = re.compile(rb'\s?tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')  # what Pillow looks for, if it is left
+_NESTED = (IFD.Exif, IFD.GPSInfo)
 NAMES = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
 PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
@@ -87,20 +88,33 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
 
 def _exif_of(image: Image.Image) -> bytes:
     stored = image.info.get("exif")
-    if isinstance(stored, bytes) and stored:
-        return stored.removeprefix(PREFIX)
     exif = image.getexif()
-    kept = _selected(exif, _DESCRIPTIONS)
+    if isinstance(stored, bytes) and stored:
+        before = Image.Exif()
+        before.load(stored)
+        if _contents(exif) == _contents(before):
+            return stored.removeprefix(PREFIX)
+        # A program has changed it, and may have taken out where the picture was taken. A directory whose tag is gone
+        # is gone, too, though Pillow may still have it.
+        kept = _selected(exif, set(exif) - {*_NESTED}, [ifd for ifd in _NESTED if ifd in exif or ifd not in before])
+    else:
+        kept = _selected(exif, _DESCRIPTIONS)
     return kept.tobytes().removeprefix(PREFIX) if len(kept) else b""
 
 
-def _selected(exif: Image.Exif, tags: Iterable[int]) -> Image.Exif:
-    """Those tags of EXIF, and its directories of EXIF and GPS."""
+def _contents(exif: Image.Exif) -> list[dict[int, Any]]:
+    """All that EXIF says, but for the orientation, which may be XMP's and is applied in any case."""
+    own = {tag: value for tag, value in exif.items() if tag != Base.Orientation}
+    return [own, *(dict(exif.get_ifd(ifd)) for ifd in _NESTED)]
+
+
+def _selected(exif: Image.Exif, tags: Iterable[int], directories: Iterable[int] = _NESTED) -> Image.Exif:
+    """Those tags of EXIF, and those of its directories of EXIF and GPS."""
     kept = Image.Exif()
     for tag in tags:
         if tag in exif:
             kept[tag] = exif[tag]
-    for ifd in (IFD.Exif, IFD.GPSInfo):
+    for ifd in directories:
         if nested := exif.get_ifd(ifd):
             kept.get_ifd(ifd).update(nested)
             kept[ifd] = kept.get_ifd(ifd)

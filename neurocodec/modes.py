@@ -15,6 +15,7 @@ Pixels = NDArray[np.uint8]
 
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 GREYS = ("1", "L", "LA", "La", "I", "F")
+SRGB_GAMMA, GAMMA_SLACK = 0.45455, 0.01  # as PNG's gAMA has it
 KNOWN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", *WITH_ALPHA)
 
 
@@ -61,6 +62,14 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
         pixels = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
     grey = mode in GREYS or (mode in ("P", "PA") and _is_grey(pixels))
     return _with_profile(pixels, grey, alpha, icc, notes)
+
+
+def unheeded_gamma(image: Image.Image) -> str | None:
+    """A note of a PNG's brightness that is not that of sRGB, and that nothing here knows of."""
+    gamma = image.info.get("gamma")
+    if not gamma or "icc_profile" in image.info or "srgb" in image.info or abs(gamma - SRGB_GAMMA) < GAMMA_SLACK:
+        return None
+    return f"its gamma of {gamma:g} is not applied: the pixels are taken as sRGB, whose gamma is about {SRGB_GAMMA:g}."
 
 
 def _with_profile(pixels: Pixels, grey: bool, alpha: Pixels | None, icc: bytes, notes: list[str]) -> EightBit:

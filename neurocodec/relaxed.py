@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import POSITION_BITS, load_float
+from neurocodec.layers import undrawn
 from neurocodec.model import LOUD, Codec
 from neurocodec.prior import PHASES, TABLES, Context, HyperContext, HyperSynthesis, mask_1, whole_and_phase
 
@@ -31,9 +32,10 @@ class RelaxedPrior:
     def of(cls, codec: Codec) -> RelaxedPrior:
         """With the float twins of the codec's own networks, which stay as they are."""
         c = codec.config
-        hyper_context = HyperContext(c.hyper_latents, c.hyper_width, c.anchors)
-        h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
-        context = Context(c.latents, c.hyper_width, c.context_width)
+        with undrawn():
+            hyper_context = HyperContext(c.hyper_latents, c.hyper_width, c.anchors)
+            h_s = HyperSynthesis(c.hyper_latents, c.hyper_width, c.anchors)
+            context = Context(c.latents, c.hyper_width, c.context_width)
         load_float(hyper_context, codec.networks.hyper_context)
         load_float(h_s, codec.networks.h_s)
         load_float(context, codec.networks.context)

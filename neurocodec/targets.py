@@ -8,6 +8,7 @@ variant of the false position method (Dowell and Jarratt 1971), which halves an 
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Target:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no target: use one of {', '.join(KINDS)}")
+        if not isinstance(self.value, numbers.Real):
+            raise ValueError(f"{self.value!r} is no number")
         highest = 1.0 if self.kind == "msssim" else math.inf
         if not 0 < self.value < highest:
             raise ValueError(f"{self.value:g} is not above 0" + (" and below 1" if highest == 1 else " and finite"))

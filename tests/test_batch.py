@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from neurocodec.cli import main
+from neurocodec.commands.batch import Outcome, alone
+from neurocodec.commands.folders import Job
 from neurocodec.commands.workers import held_back, side_by_side
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import mirrored
@@ -232,3 +234,23 @@ def test_no_two_files_of_a_tree_become_one() -> None:
     assert len(set(names.values())) == len(inside)
     assert [str(names[p]) for p in inside[:2]] == ["a.jpg.nc", "a.png.nc"]
     assert [str(names[p]) for p in inside[4:]] == ["b/a.nc", "c.nc"]
+
+
+def test_an_interrupt_lets_a_single_process_finish_its_picture() -> None:
+    worked, told = list[str](), list[str]()
+
+    def work(source: str, target: str) -> Outcome:
+        if source == "b":
+            signal.raise_signal(signal.SIGINT)
+        worked.append(source)
+        return Outcome(target, {})
+
+    results = alone([Job(name, name, 1) for name in "abc"], work)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            told.extend(job.source for job, _ in results)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert worked == ["a", "b"]

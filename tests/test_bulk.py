@@ -100,6 +100,14 @@ def test_any_filesystem() -> None:
     assert memory.cat_file("/out/a/b.png").startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+def test_pipes_are_no_files(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    rows, _ = bulk.find(str(tmp_path), str(tmp_path / "out"), {".png"}, ".nc")
+    assert [Path(row["source"]).name for row in rows] == ["x.png"]
+
+
 def test_what_is_not_there() -> None:
     with pytest.raises(NeurocodecError, match="no such folder"):
         bulk.find("memory://nowhere", "memory://out", {".png"}, ".nc")

@@ -6,6 +6,7 @@ import io
 import struct
 import time
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -182,3 +183,32 @@ def test_an_xmp_that_is_a_number_is_none() -> None:
     image = Image.new("RGB", (8, 8))
     image.info["xmp"] = 16_000_000
     assert images.from_pillow(image).metadata.xmp == b""
+
+
+def test_what_a_program_has_changed_in_exif_is_kept_so() -> None:
+    tags = Image.Exif()
+    tags[0x010F] = "Acme"
+    tags.get_ifd(0x8825)[1] = "N"
+    data = encode(Image.fromarray(draw("shapes", 16, 16)), "JPEG", exif=tags)
+    with Image.open(io.BytesIO(data)) as image:
+        untouched = images.from_pillow(image).metadata.exif
+    assert untouched == read(data).metadata.exif
+    with Image.open(io.BytesIO(data)) as image:
+        del image.getexif()[0x8825]
+        image.getexif()[0x010F] = "Changed"
+        found = Image.Exif()
+        found.load(images.from_pillow(image).metadata.exif)
+    assert dict(found) == {0x010F: "Changed"}
+    assert not found.get_ifd(0x8825)
+    with Image.open(io.BytesIO(data)) as image:
+        image.getexif().get_ifd(0x8825)[1] = "S"
+        found.load(images.from_pillow(image).metadata.exif)
+    assert found.get_ifd(0x8825) == {1: "S"}
+
+
+@pytest.mark.parametrize(("gamma", "told"), [(100000, True), (45455, False)])
+def test_gamma_that_is_not_applied_is_told(gamma: int, told: bool) -> None:
+    png = encode(Image.new("RGB", (8, 8)), "PNG")
+    chunk = b"gAMA" + struct.pack(">I", gamma)
+    png = png[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    assert any("gamma of 1 is not applied" in note for note in read(png).notes) is told

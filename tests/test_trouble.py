@@ -112,6 +112,8 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         (["restore", "-q", "nan", "in.png", "x.png"], "'nan' is not a number."),
         (["sample", "--temperature", "nan", "x.png"], "'nan' is not a number."),
         (["sample", "--seed", str(1 << 64), "x.png"], "not in the range"),
+        (["decompress", "--background", "rgb(300,0,0)", "in.nc", "x.jpg"], "is not an opaque colour"),
+        (["decompress", "--background", "#ff000080", "in.nc", "x.jpg"], "is not an opaque colour"),
         (["compress", "--target-size", "9" * 400, "in.png", "x.nc"], "is more than any file has"),
     ],
 )
@@ -255,9 +257,26 @@ def test_the_nearest_to_a_target_says_that_it_missed(here: Path) -> None:
 
 
 def test_a_library_says_what_is_wrong_with_arguments() -> None:
-    for wrong in ({"effort": 1.5}, {"device": "zz"}, {"effort": -1}):
+    pixels = draw("shapes", 40, 40)
+    for wrong in ({"effort": 1.5}, {"device": "zz"}, {"effort": -1}, {"device": None}, {"model": None}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*{next(iter(wrong.values()))}"):
-            neurocodec.compress(draw("shapes", 40, 40), model=str(TINY), **cast(Any, wrong))
+            neurocodec.compress(pixels, **cast(Any, {"model": str(TINY)} | wrong))
+    data = neurocodec.compress(pixels, model=TINY)
+    assert data == neurocodec.compress(pixels, model=str(TINY))
+    assert neurocodec.decompress(data, TINY).width == 40
+    for odd in ({"scale": 2.0}, {"max_pixels": None}, {"max_pixels": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(odd))} {next(iter(odd.values()))}"):
+            neurocodec.decompress(data, TINY, **cast(Any, odd))
+    with pytest.raises(ValueError, match="'1kB' is no number"):
+        neurocodec.Target("size", cast(Any, "1kB"))
+    with pytest.raises(ValueError, match="is no Target"):
+        neurocodec.compress_to(pixels, cast(Any, ("size", 1000)))
+
+
+def test_a_library_may_allow_larger_files(here: Path) -> None:
+    with pytest.raises(ImageError, match="limit of 100 "):
+        neurocodec.compress(here / "in.png", model=TINY, max_pixels=100)
+    assert neurocodec.compress(here / "in.png", model=TINY, max_pixels=120 * 90)
 
 
 def test_sides_that_jpeg_cannot_have_are_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -331,3 +350,35 @@ neurocodec.cli.main(["compress", "-j", "1", "large", "out", "--model", {str(TINY
     assert "Error: large/huge.png: not enough memory for this picture" in done.stderr
     assert "1 of 2 files" in done.stderr
     assert names(here / "out") == ["small.nc"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compress", "in.png", "new/"],
+        ["decompress", "--format", "png", "in.nc", "new/"],
+        ["restore", "in.png", "x.png/"],
+    ],
+)
+def test_a_name_that_ends_like_a_folders_is_no_files(here: Path, command: list[str]) -> None:
+    before = names(here)
+    assert_error(run(*command), f"{command[-1]}: there is no such folder")
+    assert names(here) == before
+
+
+def test_frames_of_another_file_are_told(here: Path) -> None:
+    frames = [Image.fromarray(draw("shapes", 20, 30, seed)) for seed in range(3)]
+    frames[0].save("three.tif", save_all=True, append_images=frames[1:])
+    frames[0].save("two.tif", save_all=True, append_images=frames[1:2])
+    assert run("compress", "--frames", "three.tif", "out", *MODEL).exit_code == 0
+    told = run("compress", "--frames", "--force", "two.tif", "out", *MODEL)
+    assert told.exit_code == 0
+    assert "Note: out/002.nc and what follows it are frames of another file." in told.stderr
+    assert "Note:" not in run("compress", "--frames", "--force", "three.tif", "out", *MODEL).stderr
+
+
+def test_random_numbers_of_a_program_stay_as_they_are() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    neurocodec.compress(draw("shapes", 170, 170), effort=1)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
 import click
@@ -21,7 +24,7 @@ import click
 from neurocodec import beside
 from neurocodec.commands.folders import Job
 from neurocodec.commands.shared import print_json, tell
-from neurocodec.commands.workers import side_by_side
+from neurocodec.commands.workers import Interrupt, handled, side_by_side
 from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, memory_errors
 from neurocodec.files import STANDARD, check_folder, counted, input_name, output_name
 from neurocodec.options import WholeNumber
@@ -190,9 +193,18 @@ def tell_each(
 
 
 def alone(jobs: list[Job], work: Work) -> Generator[tuple[Job, Outcome | NeurocodecError]]:
-    """The jobs, one after the other in this process."""
-    for job in jobs:
-        yield job, attempt(work, job)
+    """The jobs, one after the other in this process. Interrupts are what they are to :func:`side_by_side`."""
+    interrupt = Interrupt()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        interrupt(number, frame)
+        Thread(target=interrupt.tell).start()  # what the signal came into may be printing itself
+
+    with handled(signal.SIGINT, hear):
+        for job in jobs:
+            yield job, attempt(work, job)
+            if interrupt.came:
+                raise KeyboardInterrupt
 
 
 def attempt(work: Work, job: Job) -> Outcome | NeurocodecError:

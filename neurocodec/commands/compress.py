@@ -35,6 +35,7 @@ from neurocodec.commands.shared import (
     progress_bar,
     quiet_option,
     read_picture,
+    tell,
 )
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
@@ -154,7 +155,7 @@ def compress(
     if frames:
         check_folder_name(target)
     if frames and skip_existing:
-        raise click.UsageError("--skip-existing is not for --frames: a folder of frames is made anew.")
+        raise click.UsageError("--skip-existing is not for --frames: all frames are made anew.")
     check_meaning(many, source, target, force)
     check_model(settings.model, settings.device)
     if frames:
@@ -229,12 +230,15 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     check_folder(target, make=True)
     from neurocodec import images
 
+    i = -1
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
         frame, name = str(Path(target) / f"{i:03}.nc"), f"{input_name(source)}, frame {i}"
         check_target(source, frame, force)
         report(
             compress_picture(picture, name, frame, len(data), settings), name, frame, settings.quiet, settings.as_json
         )
+    if (others := Path(target) / f"{i + 1:03}.nc").exists():
+        tell(f"Note: {others} and what follows it are frames of another file.", settings.quiet)
 
 
 def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:

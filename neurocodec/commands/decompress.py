@@ -90,7 +90,7 @@ def decompress(
       neurocodec decompress --scale 1/8 photo.nc preview.png
       neurocodec decompress -r --format webp smaller/ photos/
     """
-    extension = f".{form.lstrip('.')}" if form else None
+    extension = f".{form.lstrip('.')}" if form is not None else None
     colour = _colour(background) if background is not None else None
     settings = Settings(extension, colour, int(scale[-1]), **chosen)
     many = Many(recursive, workers, skip_existing)
@@ -145,7 +145,11 @@ def _colour(name: str) -> tuple[int, int, int]:
     from PIL import ImageColor
 
     try:
-        red, green, blue = ImageColor.getrgb(name)[:3]
+        red, green, blue, *alpha = ImageColor.getrgb(name)
+        if alpha or max(red, green, blue) > 255:
+            raise ValueError
     except ValueError:
-        raise click.UsageError(f"{name!r} is not a colour: try white, '#ff8800' or 'rgb(255, 136, 0)'.") from None
+        raise click.UsageError(
+            f"{name!r} is not an opaque colour: try white, '#ff8800' or 'rgb(255, 136, 0)'."
+        ) from None
     return red, green, blue

@@ -13,7 +13,7 @@ from neurocodec.commands.batch import Outcome, report
 from neurocodec.commands.shared import naming, progress_bar
 from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.explore.shared import Settings, on_white, seed_option, settings_options, write
-from neurocodec.files import STANDARD, check_target, write_target
+from neurocodec.files import STANDARD, check_target, input_name, output_name, write_target
 from neurocodec.limits import excess
 from neurocodec.options import Number, WholeNumber
 
@@ -170,7 +170,8 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     notes += write(Picture(sheet.contact_sheet(rows)), target, extension)
     moved = [{"channel": r.channel, "share": r.share, "deviation": r.deviation} for r in rows]
     line = (
-        f"{source} -> {target}: {len(rows)} channels, which take {100 * sum(r.share for r in rows):.1f} % of its bits"
+        f"{input_name(source)} -> {output_name(target)}: {len(rows)} channels, "
+        f"which take {100 * sum(r.share for r in rows):.1f} % of its bits"
     )
     fields = {"in": source, "out": target, "quality": settings.quality, "channels": moved}
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
@@ -215,7 +216,8 @@ def explain(source: str, target: str, qualities: str, **common: Any) -> None:
     fields |= {"quality": chosen.quality, "bits_y": float(chosen.usage.y.sum()), "bits_z": float(chosen.usage.z.sum())}
     fields |= {"bytes": len(chosen.usage.coded), "lambda": chosen.multiplier, "loss": chosen.loss}
     line = (
-        f"{source} -> {target}: {len(levels)} qualities; at {chosen.quality:g}, {page.figures(chosen).split(': ')[1]}"
+        f"{input_name(source)} -> {output_name(target)}: {len(levels)} qualities; "
+        f"at {chosen.quality:g}, {page.figures(chosen).split(': ')[1]}"
     )
     report(Outcome(line, fields, picture.notes), source, target, settings.quiet, settings.as_json)
 

@@ -11,7 +11,7 @@ from neurocodec.commands.batch import Outcome, report
 from neurocodec.commands.shared import naming, progress_bar
 from neurocodec.errors import NeurocodecError
 from neurocodec.explore.shared import Settings, seed_option, settings_options, write
-from neurocodec.files import check_target
+from neurocodec.files import check_target, input_name, output_name
 from neurocodec.options import WholeNumber
 
 
@@ -61,7 +61,8 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
     fields = {"in": source, "mask": mask, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"hidden": count, "method": method, "steps": steps, "seed": seed, "quality": settings.quality}
     share = 100 * count / hidden.size
-    line = f"{source} -> {target}: {count} of {picture.width}x{picture.height} pixels filled in, {share:.1f} %"
+    line = f"{input_name(source)} -> {output_name(target)}: "
+    line += f"{count} of {picture.width}x{picture.height} pixels filled in, {share:.1f} %"
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
 
 
@@ -105,5 +106,5 @@ def restore(source: str, target: str, passes: int, **common: Any) -> None:
     notes = (*picture.notes, *write(restored, target, extension))
     fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"passes": passes, "quality": settings.quality}
-    line = f"{source} -> {target}: {picture.width}x{picture.height} pixels restored"
+    line = f"{input_name(source)} -> {output_name(target)}: {picture.width}x{picture.height} pixels restored"
     report(Outcome(line, fields, notes), source, target, settings.quiet, settings.as_json)
