@@ -106,7 +106,7 @@ def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[l
     if not system.exists(root):
         raise NeurocodecError(f"{source}: there is no such folder.")
     # Pipes and devices, which fsspec calls "other", are no files.
-    listed = [path for path, found in system.find(root, detail=True).items() if found["type"] != "other"]
+    listed = [path for path, found in system.find(root, detail=True).items() if found.get("type") != "other"]
     inside = [PurePosixPath(path).relative_to(root) for path in sorted(listed)]
     inside = [p for p in inside if p.suffix.lower() in extensions and not any(part[0] == "." for part in p.parts)]
     if not inside:
