@@ -102,10 +102,11 @@ def _exif_of(image: Image.Image) -> bytes:
     return kept.tobytes().removeprefix(PREFIX) if len(kept) else b""
 
 
-def _contents(exif: Image.Exif) -> list[dict[int, Any]]:
-    """All that EXIF says, but for the orientation, which may be XMP's and is applied in any case."""
-    own = {tag: value for tag, value in exif.items() if tag != Base.Orientation}
-    return [own, *(dict(exif.get_ifd(ifd)) for ifd in _NESTED)]
+def _contents(exif: Image.Exif) -> list[dict[int, str]]:
+    """All that EXIF says, but for the orientation, which may be XMP's and is applied in any case. In words, for 0/0,
+    which cameras write where they do not know, is not equal to itself."""
+    own = {tag: repr(value) for tag, value in exif.items() if tag != Base.Orientation}
+    return [own, *({tag: repr(value) for tag, value in exif.get_ifd(ifd).items()} for ifd in _NESTED)]
 
 
 def _selected(exif: Image.Exif, tags: Iterable[int], directories: Iterable[int] = _NESTED) -> Image.Exif:

@@ -185,6 +185,17 @@ def test_an_xmp_that_is_a_number_is_none() -> None:
     assert images.from_pillow(image).metadata.xmp == b""
 
 
+def test_exif_that_is_not_equal_to_itself_stays_to_the_byte() -> None:
+    """Cameras write 0/0 where they do not know; the note behind it would be lost if EXIF were written anew."""
+    entries = struct.pack("<HHHIIHHII", 2, 0x9206, 5, 1, 26, 0x927C, 7, 4, 0x01020304)
+    tags = struct.pack("<HHHIII", 1, 0x8769, 4, 1, 34, 0)
+    block = struct.pack("<2sHI", b"II", 42, 8) + tags + struct.pack("<II", 0, 0) + entries + bytes(4)
+    data = encode(Image.fromarray(draw("shapes", 16, 16)), "JPEG", exif=b"Exif\0\0" + block)
+    with Image.open(io.BytesIO(data)) as image:
+        assert str(image.getexif().get_ifd(0x8769)[0x9206]) == "nan"
+    assert read(data).metadata.exif == block
+
+
 def test_what_a_program_has_changed_in_exif_is_kept_so() -> None:
     tags = Image.Exif()
     tags[0x010F] = "Acme"
