@@ -22,8 +22,9 @@ from benchmarks import machine
 from benchmarks.pictures import read_argument
 from benchmarks.timings import timed
 from neurocodec import layers, weights
-from neurocodec.entropy import Decoder, Encoder, Tables
+from neurocodec.entropy import Decoder, Encoder
 from neurocodec.model import Codec
+from neurocodec.tables import Tables
 
 Push = tuple[NDArray[np.int32], NDArray[Any], Tables]
 

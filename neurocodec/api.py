@@ -90,6 +90,8 @@ def compress_to(
     Arguments and errors are those of :func:`compress`. Qualities are tried at effort 0, and from the best of them up
     to :data:`REFINED_TRIALS` at the effort that is asked for.
     """
+    if not isinstance(target, Target):
+        raise ValueError(f"{target!r} is no Target")
     encoding = _encoding(picture, model, device, effort, alpha_quality, max_pixels)
     values: dict[int, float] = {}
     share = SEARCHED_REFINED if effort else SEARCHED
@@ -100,8 +102,6 @@ def compress_to(
         searching(1 - LEFT_TO_SEARCH ** len(values))
         return values[quality]
 
-    if not isinstance(target, Target):
-        raise ValueError(f"{target!r} is no Target")
     hundredths, met = search(measure, target)
     refined = _refined(encoding, target, hundredths, values, effort, rest, verify) if effort else None
     if refined and refined.met and (not met or target.how.at_most):

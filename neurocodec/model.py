@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec.entropy import Decoder, Encoder, Tables
+from neurocodec.entropy import Decoder, Encoder
 from neurocodec.fixedpoint import ONE, POSITION_BITS
 from neurocodec.layers import freeze
 from neurocodec.networks import STRIDE, Networks
 from neurocodec.precision import autocast
 from neurocodec.predictor import HyperLayers, HyperPredictor, Predictor, halves_of, heads_of
 from neurocodec.quantization import dequantize, hyper_symbols, in_pairs, quantize, symbols_of
+from neurocodec.tables import Tables
 from neurocodec.windows import Area, Report, of, part_of, silent, sweep, tiles
 from neurocodec.windows import window as window_of
 

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurocodec.entropy import Symbols
 from neurocodec.fixedpoint import ONE, UNIT, Array, ArrayPointwise, half_of, to_table, working_dtype
 from neurocodec.networks import Networks
 from neurocodec.prior import NEIGHBOURS, PHASES, TABLES, Halves, HyperContext, fronts
+from neurocodec.tables import Symbols
 from neurocodec.windows import Area, of, sweep
 
 TOGETHER = 1 << 11  # positions of z that an encoder predicts at a time, or the front that exceeds them

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from neurocodec import trellis
-from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import LATENT_BITS, POSITION_BITS
+from neurocodec.tables import Tables
 
 SYMBOL_LIMIT = 1 << 14  # the encoder clamps symbols to +-this, which the entropy coder can escape
 

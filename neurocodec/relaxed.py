@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import POSITION_BITS, load_float
 from neurocodec.layers import undrawn
 from neurocodec.model import LOUD, Codec
 from neurocodec.prior import PHASES, TABLES, Context, HyperContext, HyperSynthesis, mask_1, whole_and_phase
+from neurocodec.tables import Tables
 
 
 class RelaxedPrior:

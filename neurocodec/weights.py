@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from neurocodec.catalogue import ENCODER_PARTS, EXACT_PARTS, MODELS, Encoder, Model, find, weights_folder
-from neurocodec.entropy import Tables
 from neurocodec.errors import UnusableModelError, WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, make_exact
 from neurocodec.layers import undrawn
@@ -24,6 +23,7 @@ from neurocodec.model import Codec
 from neurocodec.networks import Config, Networks
 from neurocodec.objective import Objective
 from neurocodec.prior import PHASES, TABLES
+from neurocodec.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec import api, container, fields, metrics, model, precision, predictor, weights
-from neurocodec.entropy import Decoder, Tables
+from neurocodec.entropy import Decoder
 from neurocodec.errors import FormatError, WeightsError
 from neurocodec.fixedpoint import ONE, UNIT, make_exact
 from neurocodec.model import Codec, whole
@@ -24,6 +24,7 @@ from neurocodec.networks import Config, Networks
 from neurocodec.predictor import HyperPredictor
 from neurocodec.prior import TABLES, Halves, mask_1, whole_and_phase
 from neurocodec.quantization import dequantize, hyper_symbols, in_pairs
+from neurocodec.tables import Tables
 from neurocodec.training.rounding import to_integers
 from tests.drawing import draw
 from tests.golden.make import CASES, TINY, latent_hash

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Decoder, Encoder, Tables
+from neurocodec.entropy import Decoder, Encoder
 from neurocodec.errors import FormatError
+from neurocodec.tables import EXCESS_BITS, PRECISION, Tables
 from neurocodec.training.tables import freeze
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neurocodec import weights
-from neurocodec.entropy import Encoder, Tables
+from neurocodec.entropy import Encoder
 from neurocodec.explore.sample import Die, reshaped, sample_like
 from neurocodec.explore.usage import costs_of
 from neurocodec.fixedpoint import ONE, POSITION_BITS
 from neurocodec.quantization import hyper_symbols
+from neurocodec.tables import Tables
 from tests.commands import MODEL, assert_error, opened, run
 from tests.drawing import draw
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 import neurocodec
 from neurocodec import refine, weights
-from neurocodec.entropy import PRECISION
 from neurocodec.errors import WeightsError
 from neurocodec.fixedpoint import POSITION_BITS, UNIT
 from neurocodec.model import Codec
@@ -35,6 +34,7 @@ from neurocodec.refine import (
     Schedule,
 )
 from neurocodec.relaxed import Rounding, SoftRounding, between, costs, interpolate
+from neurocodec.tables import PRECISION
 from neurocodec.training.recipe import MIX, MSE
 from neurocodec.training.tables import SymbolCounter
 from tests.drawing import draw

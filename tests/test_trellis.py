@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neurocodec import trellis
-from neurocodec.entropy import Decoder, Encoder, Tables
+from neurocodec.entropy import Decoder, Encoder
 from neurocodec.errors import FormatError
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, TABLES
+from neurocodec.tables import Tables
 from neurocodec.training.tables import model_tables, silenced
 
 Y_TABLES = silenced(model_tables(8)[0])

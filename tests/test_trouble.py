@@ -8,18 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import neurocodec
-from neurocodec import catalogue, images, weights
+from neurocodec import catalogue, weights
 from neurocodec.commands.shared import in_proportion
-from neurocodec.errors import ImageError
-from tests.commands import MODEL, assert_error, assert_sentence, names, process, run
+from tests.commands import MODEL, assert_error, names, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -193,17 +189,6 @@ def test_standard_streams_have_names(here: Path) -> None:
     assert result.stderr.startswith("Error: standard input: the file was cut off")
 
 
-def test_streams_that_are_closed(here: Path) -> None:
-    for command, sentence in (("info - <&-", "standard input is closed."),):
-        done = subprocess.run(
-            ["bash", "-c", f"{sys.executable} -m neurocodec {command}"], capture_output=True, text=True, check=False
-        )
-        assert_sentence(done, sentence)
-    command = f"{sys.executable} -m neurocodec decompress in.nc - --model {TINY} >&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert_sentence(done, "standard output is closed.")
-
-
 def test_files_larger_than_their_pixels_are_called_so(here: Path) -> None:
     Image.fromarray(draw("noise", 3, 4)).save("small.png")
     result = run("compress", "small.png", "small.nc", *MODEL)
@@ -227,23 +212,6 @@ def test_names_of_pictures_are_not_for_our_files(here: Path) -> None:
     assert names(here) == before
 
 
-def test_an_interrupt_while_the_program_is_loaded_is_a_word() -> None:
-    code = """
-import sys
-
-class Interrupt:
-    def find_spec(self, name, path, target=None):
-        if name == "neurocodec.cli":
-            raise KeyboardInterrupt
-
-sys.meta_path.insert(0, Interrupt())
-from neurocodec.__main__ import main
-main()
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
-
-
 def test_the_nearest_to_a_target_says_that_it_missed(here: Path) -> None:
     asked = ["compress", "in.png", "near.nc", "--target-size", "10", *MODEL, "--json"]
     assert_error(run(*asked), "cannot be met")
@@ -256,62 +224,9 @@ def test_the_nearest_to_a_target_says_that_it_missed(here: Path) -> None:
     assert met["value"] >= 12
 
 
-def test_a_library_says_what_is_wrong_with_arguments() -> None:
-    pixels = draw("shapes", 40, 40)
-    for wrong in ({"effort": 1.5}, {"device": "zz"}, {"effort": -1}, {"device": None}, {"model": None}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*{next(iter(wrong.values()))}"):
-            neurocodec.compress(pixels, **cast(Any, {"model": str(TINY)} | wrong))
-    data = neurocodec.compress(pixels, model=TINY)
-    assert data == neurocodec.compress(pixels, model=str(TINY))
-    assert neurocodec.decompress(data, TINY).width == 40
-    for odd in ({"scale": 2.0}, {"max_pixels": None}, {"max_pixels": 0}):
-        with pytest.raises(ValueError, match=f"{next(iter(odd))} {next(iter(odd.values()))}"):
-            neurocodec.decompress(data, TINY, **cast(Any, odd))
-    with pytest.raises(ValueError, match="'1kB' is no number"):
-        neurocodec.Target("size", cast(Any, "1kB"))
-    with pytest.raises(ValueError, match="is no Target"):
-        neurocodec.compress_to(pixels, cast(Any, ("size", 1000)))
-
-
-def test_a_library_may_allow_larger_files(here: Path) -> None:
-    with pytest.raises(ImageError, match="limit of 100 "):
-        neurocodec.compress(here / "in.png", model=TINY, max_pixels=100)
-    assert neurocodec.compress(here / "in.png", model=TINY, max_pixels=120 * 90)
-
-
-def test_sides_that_jpeg_cannot_have_are_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImageError, match="65501x1 picture does not fit into JPEG"):
-        images.write(images.Picture(np.zeros((1, 65501, 3), np.uint8)), ".jpg")
-    assert capfd.readouterr().err == ""
-
-
 def test_empty_files_are_said_to_be_empty(here: Path) -> None:
     (here / "empty.png").write_bytes(b"")
     assert_error(run("compress", "empty.png", "x.nc"), "empty.png: empty")
-
-
-def test_an_interrupt_that_python_drops_comes_again() -> None:
-    """What is raised while an object goes is ignored, an interrupt too."""
-    code = """
-import signal, sys, time
-from neurocodec import __main__
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
-
-class Going:
-    def __del__(self):
-        raise KeyboardInterrupt
-
-sys.unraisablehook = __main__.insist
-try:
-    Going()
-    print("dropped")
-    time.sleep(20)
-except KeyboardInterrupt:
-    print("came")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=15)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\ncame\n", "")
 
 
 def test_a_note_about_standard_output_names_the_file(here: Path) -> None:
@@ -322,34 +237,6 @@ def test_a_note_about_standard_output_names_the_file(here: Path) -> None:
     done = process("decompress", "--format", "bmp", "noted.nc", "-", *MODEL)
     assert b"Note: noted.nc: BMP cannot hold its EXIF." in done.stderr
     assert done.stdout.startswith(b"BM")
-
-
-def limited(here: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """A program that may not have much more memory than torch itself takes."""
-    limit = "import resource, torch, neurocodec.cli\n" + code
-    return subprocess.run([sys.executable, "-c", limit], cwd=here, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a limit of the memory of a process is Linux's")
-def test_memory_that_is_missing_is_a_sentence_and_the_other_pictures_are_done(here: Path) -> None:
-    (here / "large").mkdir()
-    Image.new("RGB", (7000, 7000)).save(here / "large" / "huge.png", compress_level=1)
-    Image.fromarray(draw("shapes", 40, 40)).save(here / "large" / "small.png")
-    done = limited(
-        here,
-        f"""
-import os
-with open("/proc/self/statm") as file:
-    now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-resource.setrlimit(resource.RLIMIT_AS, (now + 500_000_000,) * 2)
-torch.set_num_threads(1)
-neurocodec.cli.main(["compress", "-j", "1", "large", "out", "--model", {str(TINY)!r}])
-""",
-    )
-    assert done.returncode == 1
-    assert "Error: large/huge.png: not enough memory for this picture" in done.stderr
-    assert "1 of 2 files" in done.stderr
-    assert names(here / "out") == ["small.nc"]
 
 
 @pytest.mark.parametrize(
@@ -375,10 +262,3 @@ def test_frames_of_another_file_are_told(here: Path) -> None:
     assert told.exit_code == 0
     assert "Note: out/002.nc and what follows it are frames of another file." in told.stderr
     assert "Note:" not in run("compress", "--frames", "--force", "three.tif", "out", *MODEL).stderr
-
-
-def test_random_numbers_of_a_program_stay_as_they_are() -> None:
-    torch.manual_seed(7)
-    before = torch.get_rng_state()
-    neurocodec.compress(draw("shapes", 170, 170), effort=1)
-    assert torch.equal(torch.get_rng_state(), before)

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from neurocodec.encoding import Pixels
-from neurocodec.entropy import Tables
 from neurocodec.model import Codec
 from neurocodec.quantization import hyper_symbols
+from neurocodec.tables import Tables
 
 
 class Die:

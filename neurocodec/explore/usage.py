@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Encoder, Tables
+from neurocodec.entropy import Encoder
 from neurocodec.model import Codec
 from neurocodec.predictor import halves_of
 from neurocodec.prior import fronts
+from neurocodec.tables import EXCESS_BITS, PRECISION, Tables
 from neurocodec.windows import Report, part_of, silent, window
 
 

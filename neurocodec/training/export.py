@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from neurocodec import catalogue, weights
-from neurocodec.entropy import Tables
 from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.model import Codec, pad
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
+from neurocodec.tables import Tables
 from neurocodec.training.calibration import calibrate
 from neurocodec.training.data import load_folder
 from neurocodec.training.objective import TrainingModel

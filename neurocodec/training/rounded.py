@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurocodec.entropy import Tables
 from neurocodec.fixedpoint import ONE, POSITION_BITS
 from neurocodec.model import Codec, to_numpy
 from neurocodec.networks import Networks
 from neurocodec.predictor import halves_of
 from neurocodec.quantization import dequantize, in_pairs, quantize
 from neurocodec.relaxed import RelaxedPrior, Rounding, bound
+from neurocodec.tables import Tables
 
 SHARPNESS = (4.0, 8.0)  # of the odds, at the first step of a run and at the last
 AT_THE_TOP = 0.7  # the factor of it at the highest quality, where more of the gradient is noise

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec.entropy import EXCESS_BITS, PRECISION, Tables
 from neurocodec.fixedpoint import ONE
 from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES
+from neurocodec.tables import EXCESS_BITS, PRECISION, Tables
 from neurocodec.training.objective import gaussian_pmf
 from neurocodec.trellis import UNIT, point
 
