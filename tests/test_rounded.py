@@ -232,6 +232,7 @@ def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path)
         (["--start", str(TINY), "--beta", "0.5"], "neither"),
         (["--start", str(TINY), "--tune", "restore"], "neither"),
         (["--start", str(TINY), "--prior-only", "--synthesis-only"], "does not go with"),
+        (["--start", str(TINY), "--refined", "0.5"], "--refined goes with --synthesis-only"),
     ],
 )
 def test_what_it_cannot_do(pictures: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
@@ -255,18 +256,3 @@ def test_the_synthesis_may_stay(pictures: Path, tmp_path: Path) -> None:
     for name, value in before.items():
         if name.endswith("weight"):
             assert torch.equal(value, after[name]) == name.startswith("networks.g_s."), name
-
-
-def test_the_synthesis_learns_alone_from_what_files_hold(pictures: Path, tmp_path: Path) -> None:
-    tiny = weights.load(str(TINY), CPU).codec
-    before = validate(RoundedModel(tiny.networks, RelaxedPrior.of(tiny)).eval(), load_folder(pictures, 192, CPU))
-    settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4, synthesis_only=True)
-    run = train(pictures, tmp_path, settings, pictures, CPU, start=TINY, report=quiet).parent
-    rows = [line.split(",") for line in (run / "validation.csv").read_text().split()[1:]]
-    after, start = read_checkpoint(tmp_path)["average"], thaw(TINY).state_dict()
-    for name, value in start.items():
-        if name.endswith("weight"):
-            assert torch.equal(value, after[name]) != name.startswith("networks.g_s."), name
-    for old, new in zip(before, rows, strict=True):
-        assert float(new[2]) == pytest.approx(old["bpp"], rel=0.01)
-    assert sum(float(row[4]) for row in rows) > sum(row["psnr"] for row in before) + 0.1

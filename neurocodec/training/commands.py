@@ -69,6 +69,13 @@ from neurocodec.options import Number, WholeNumber, force_option
     "--synthesis-only", is_flag=True, help="With --rounded: only g_s learns, from the latents that files hold already."
 )
 @click.option(
+    "--refined",
+    type=Number(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    help="With --synthesis-only: the share of latents that are refined first.",
+)
+@click.option(
     "--analysis-blocks",
     nargs=2,
     type=WholeNumber(min=0),

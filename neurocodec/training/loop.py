@@ -36,7 +36,7 @@ BAD_BATCHES = 20
 GROWTH_PICTURES = 64
 PARTLY = ("prior_only", "keep_synthesis", "synthesis_only")  # what learns of a model on rounded latents
 TRANSFORMS = ("g_a.", "g_s.")
-KEPT = ("tune", "seed", "optimizer", "beta", "rounded", *PARTLY)  # not to change in a run
+KEPT = ("tune", "seed", "optimizer", "beta", "rounded", "refined", *PARTLY)  # not to change in a run
 
 
 def train(
@@ -105,6 +105,8 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
         raise TrainingError(f"{chosen[0]} goes with --rounded.")
     if len(chosen) > 1:
         raise TrainingError(f"{chosen[0]} does not go with {chosen[1]}.")
+    if settings.refined and not settings.synthesis_only:
+        raise TrainingError("--refined goes with --synthesis-only.")
     if not settings.rounded:
         return
     if settings.denoises or settings.beta != 1:
@@ -161,7 +163,7 @@ def loop(
 ) -> None:
     """Steps, and by the clock: a line of metrics, a checkpoint, a validation."""
     settings, anchors = run.settings, run.model.networks.config.anchors
-    trained = run.measured(run.model.train())
+    trained = run.taught()
     model, distortion_of = assembled(trained, run)
     sums: dict[str, Tensor] = {}
     bad = torch.zeros((), dtype=torch.long, device=run.device)  # batches in a row without a finite gradient
@@ -222,7 +224,7 @@ def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
         return model, Objective.distortion
     # The arithmetic of files is exact, and so little of a step that float32 costs nothing.
     allow_tf32(not run.settings.rounded)
-    if not run.settings.compile:
+    if not run.settings.compile or run.settings.synthesis_only:  # of which most is no graph
         return model, Objective.distortion
     return compiled(model), compiled(Objective.distortion)
 

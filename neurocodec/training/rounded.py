@@ -91,15 +91,15 @@ def pair_bits(symbols: Tensor, numbers: Tensor, tables: Tables) -> Tensor:
 
 class RoundedModel(nn.Module):
     """The networks of a model in training, with the rates that files will have by a codec's tables: what
-    ``TrainingModel`` is. In eval mode symbols are those that files hold, and in training where g_s alone learns.
-    Where only the prior and h_a learn, nothing is decoded in training, and the picture itself comes back."""
+    ``TrainingModel`` is. In eval mode symbols are those that files hold. Where only the prior and h_a learn, what the
+    encoder sends already is taken as it is, nothing is decoded in training, and the picture itself comes back."""
 
     done: Tensor  # the share of the run that is behind it
 
-    def __init__(self, networks: Networks, prior: RelaxedPrior, prior_only: bool = False, draws: bool = True) -> None:
+    def __init__(self, networks: Networks, prior: RelaxedPrior, prior_only: bool = False) -> None:
         super().__init__()
         self.networks = networks
-        self.prior, self.prior_only, self.draws = prior, prior_only, draws
+        self.prior, self.prior_only = prior, prior_only
         self.register_buffer("done", torch.zeros(()))
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,11 +115,11 @@ class RoundedModel(nn.Module):
         return self.networks.g_s(y_hat, t), bits_y, bits_z
 
     def rounding(self, t: Tensor) -> Rounding:
-        """How symbols come about: in training, what the encoder sends already is taken as it is."""
-        if not self.training or not (self.draws or self.prior_only):
+        """How symbols come about."""
+        if not self.training:
             return TrellisRounding(self.prior.codec, t)
         first, last = SHARPNESS
         top = t / (self.networks.config.anchors - 1)
-        done = self.done if self.draws else torch.ones_like(self.done)
+        done = torch.ones_like(self.done) if self.prior_only else self.done
         sharpness = first * (last / first) ** done * AT_THE_TOP**top
-        return SampledRounding(sharpness[:, None, None, None], draws=self.draws)
+        return SampledRounding(sharpness[:, None, None, None], draws=not self.prior_only)

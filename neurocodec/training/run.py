@@ -20,6 +20,7 @@ from neurocodec.training.optimizers import make_optimizers
 from neurocodec.training.quantized import quantized
 from neurocodec.training.recipe import TUNES, Phase, phase_at
 from neurocodec.training.rounded import RoundedModel
+from neurocodec.training.synthesis import SynthesisModel
 from neurocodec.training.validation import validate, validate_restoration
 from neurocodec.weights import build_codec
 
@@ -45,6 +46,7 @@ class Settings:
     prior_only: bool = False  # the prior and h_a alone learn, from the rate alone
     keep_synthesis: bool = False  # g_s does not learn
     synthesis_only: bool = False  # g_s alone learns, from what files hold
+    refined: float = 0.0  # the share of latents that are refined before g_s learns from them
     analysis_blocks: tuple[int, int] | None = None  # of g_a at 1/8 and at 1/16; None: as many as there are
     synthesis_blocks: tuple[int, int] | None = None  # of g_s
 
@@ -145,6 +147,14 @@ class Run:
             phase = replace(phase, objective=replace(phase.objective, mse=0.0, ms_ssim=0.0, coarse=0.0))
         return phase, rate
 
+    def taught(self) -> TrainingModel | RoundedModel | SynthesisModel:
+        """The model in training, with what it learns from."""
+        if not (self.settings.synthesis_only and self.frozen is not None):
+            return self.measured(self.model.train())
+        networks, settings = self.model.train().networks, self.settings
+        codec = build_codec(networks.config, self.frozen, self.device)
+        return SynthesisModel(networks, codec, TUNES[settings.tune][-1].objective, settings.refined)
+
     def measured(self, model: TrainingModel) -> TrainingModel | RoundedModel:
         """A model with the rates that this run is about."""
         if self.frozen is None:
@@ -154,7 +164,7 @@ class Run:
         h_s = quantized(networks.h_s, self.frozen, "h_s.")
         context = quantized(networks.context, self.frozen, "context.")
         prior = RelaxedPrior(build_codec(networks.config, self.frozen, self.device), hyper_context, h_s, context)
-        measured = RoundedModel(networks, prior, self.settings.prior_only, draws=self.settings.encoder_learns)
+        measured = RoundedModel(networks, prior, self.settings.prior_only)
         return measured.to(self.device).train(model.training)
 
     def validate(self, pictures: Sequence[Tensor]) -> list[dict[str, Any]]:
