@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import importlib
 import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from torch import Tensor
 
 import neurocodec
 from benchmarks import codecs, machine, pictures
+from benchmarks.codecs import compressai_zoo
 from benchmarks.codecs.base import Pixels
+from benchmarks.timings import timed
 
-GRID = 64  # pixels: CompressAI's networks take multiples of it
 # Qualities of ours, of mbt2018-mean and of AVIF. On Kodak 0.33 and 0.62 bits per pixel at an MS-SSIM of 0.981 and 0.991
 # (ours), 0.34 and 0.64 at 0.981 and 0.991 (published, trained for MS-SSIM).
 POINTS = ((70.0, 4, 50.0), (90.0, 6, 60.0))
@@ -57,15 +56,16 @@ def compare(rival: Any, loaded: list[Pixels], model: str, quality: float, avif_q
     avif.use_threads(threads)
     ratios: dict[str, list[float]] = {}
     for i, pixels in enumerate(loaded):
-        x = grid(pixels)
+        x = compressai_zoo.padded(pixels)
         rounds = 2 if i == 0 else 1  # the first picture warms up
         for _ in range(rounds):
-            compress, data = seconds(neurocodec.compress, pixels, quality, model)
-            decompress, _ = seconds(neurocodec.decompress, data, model if model.endswith(".safetensors") else None)
-            encode, _ = seconds(avif.encode, pixels, avif_quality)
+            compress, data = timed(partial(neurocodec.compress, pixels, quality, model))
+            private = model if model.endswith(".safetensors") else None
+            decompress, _ = timed(partial(neurocodec.decompress, data, private))
+            encode, _ = timed(partial(avif.encode, pixels, avif_quality))
             with torch.inference_mode():
-                theirs, packed = seconds(rival.compress, x)
-                back, _ = seconds(rival.decompress, packed["strings"], packed["shape"])
+                theirs, packed = timed(partial(rival.compress, x))
+                back, _ = timed(partial(rival.decompress, packed["strings"], packed["shape"]))
         for name, ratio in {
             "AVIF speed 4 encodes / compress": encode / compress,
             "AVIF speed 4 encodes / decompress": encode / decompress,
@@ -75,20 +75,6 @@ def compare(rival: Any, loaded: list[Pixels], model: str, quality: float, avif_q
             ratios.setdefault(name, []).append(ratio)
     for name, values in ratios.items():
         print(f"  {name}: median {statistics.median(values):.1f}, {min(values):.1f} to {max(values):.1f}")
-
-
-def grid(pixels: Pixels) -> Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H', W') in [0, 1], edges repeated to whole squares of the grid."""
-    height, width = pixels.shape[:2]
-    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    return torch.nn.functional.pad(x, (0, -width % GRID, 0, -height % GRID), mode="replicate")
-
-
-def seconds(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    """How long a call took, and its result."""
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
 
 
 if __name__ == "__main__":

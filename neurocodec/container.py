@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from neurocodec.errors import FormatError
-from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
+from neurocodec.limits import DEFAULT_MAX_PIXELS, SECTION_LIMIT, excess
 
 MAGIC = b"\xceNC\n"  # not ASCII at first, a line feed at last: text conversions destroy it visibly
 VERSION = 4
@@ -16,7 +16,6 @@ SECTIONS = {"alpha": 0x02, "icc": 0x04, "exif": 0x08, "xmp": 0x10}  # flag of ea
 DEFLATED = ("icc", "exif", "xmp")
 ALPHA_CONSTANT, ALPHA_IMAGE = b"\0", b"\1"  # the first byte of an alpha section
 PNG, LOSSLESS_WEBP = b"\x89PNG\r\n\x1a\n", b"RIFFWEBPVP8L"  # how such an image begins, but for a length
-SECTION_LIMIT = 1 << 24  # bytes of a deflated section, once inflated
 PRIVATE_MODEL = 255  # a model that is not shipped: its fingerprint follows the fixed fields
 QUALITY_STEPS = 100  # the quality field counts hundredths
 SIDE_LIMIT = (1 << 28) - 1  # what four bytes of a varint hold

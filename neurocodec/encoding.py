@@ -33,7 +33,7 @@ class Encoding:
         self.picture, self.loaded = picture, loaded
         self.alpha = b"" if picture.alpha is None else alpha.pack(picture.alpha, alpha_quality)
         self.pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
-        self._seen = mirrored(self.pixels) if loaded.restores else self.pixels
+        self._seen = reflected(self.pixels) if loaded.restores else self.pixels
         self._measured: dict[int, bytes] = {}  # files that a search tried: it ends with one of them
 
     def encode(self, quality: int, effort: int = 0, report: Report = silent, verify: bool = False) -> bytes:
@@ -148,7 +148,7 @@ def as_stored(pixels: Pixels, grey: bool) -> Pixels:
     return np.repeat(mean[:, :, None], 3, axis=2)
 
 
-def mirrored(pixels: Pixels) -> Pixels:
+def reflected(pixels: Pixels) -> Pixels:
     """pixels (H, W, 3) -> mirrored below and to the right, to multiples of the stride.
 
     For encoders that restore: a last line with noise in it, repeated as the codec does it, is a pattern and no

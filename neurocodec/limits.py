@@ -1,9 +1,10 @@
-"""How many pixels are too many: asked before anything is allocated, in both directions."""
+"""How much is too much: asked before anything is allocated, in both directions."""
 
 from __future__ import annotations
 
 GRID = 64  # pixels: pictures are coded as whole squares of this side
 DEFAULT_MAX_PIXELS = 256_000_000
+SECTION_LIMIT = 1 << 24  # bytes of ICC, EXIF or XMP, as a picture has them
 GRID_ALLOWANCE = 1 << 20  # pixels that the grid may add to any picture, besides as many as the limit
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 
+from neurocodec.limits import SECTION_LIMIT
 from neurocodec.unhindered import unhindered
 
-LIMIT = 1 << 24  # bytes of each kind, as they were in the picture; more is left out
 PREFIX = b"Exif\x00\x00"  # of EXIF within JPEG, not a part of it
 _TIFF_XMP = 700
 # What TIFF shares with EXIF and describes the picture, not its storage.
@@ -79,8 +79,8 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
     kept = {}
     for name, data in found.items():
         kept[name] = data if isinstance(data, bytes) else b""
-        if len(kept[name]) > LIMIT:
-            notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {LIMIT}.")
+        if len(kept[name]) > SECTION_LIMIT:
+            notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {SECTION_LIMIT}.")
             kept[name] = b""
     xmp = _upright_xmp(kept["XMP"])
     return Metadata(kept["ICC profile"], kept["EXIF"], xmp), orientation if 1 <= orientation <= 8 else 1, notes

@@ -26,7 +26,6 @@ from neurocodec.metadata import PREFIX, Metadata, believed, upright
 from neurocodec.unhindered import pillow_limit
 
 FORMAT = "NEUROCODEC"
-SCALES = (8, 4, 2)
 MIME = "image/x-neurocodec"
 
 
@@ -61,7 +60,7 @@ class NeurocodecImageFile(ImageFile.ImageFile):
         """Decode a half, a quarter or an eighth, if that is still at least as large as wanted."""
         if size is None or self._bytes is None:
             return None
-        for scale in SCALES:
+        for scale in sorted(api.SCALES[1:], reverse=True):
             if -(-self._full[0] // scale) >= size[0] and -(-self._full[1] // scale) >= size[1]:
                 self._scale = scale
                 self._size = (-(-self._full[0] // scale), -(-self._full[1] // scale))

@@ -41,11 +41,11 @@ def dequantize(symbols: Tensor, table: Tensor, tables: Tables) -> Tensor:
     """int32 symbols, and table numbers of their shape -> y_hat - mean, int32 in units of 2**-8."""
     found = symbols * (1 << LATENT_BITS)
     if tables.pairs_from:
-        found -= symbols * (table >= tables.plain) * ((1 << LATENT_BITS) - trellis.UNIT)
+        found -= symbols * (table >= tables.plain) * ((1 << LATENT_BITS) - trellis.STEP)
     return found
 
 
 def symbols_of(found: Tensor, table: Tensor, tables: Tables) -> Tensor:
     """The inverse of :func:`dequantize`, of what it gave -> int32 symbols."""
-    unit = torch.where(table >= tables.plain, trellis.UNIT, 1 << LATENT_BITS)
+    unit = torch.where(table >= tables.plain, trellis.STEP, 1 << LATENT_BITS)
     return (found // unit).int()

@@ -1,8 +1,8 @@
 """The quality whose file has a wanted size, or a wanted fidelity, with few trials.
 
 Size, PSNR and MS-SSIM all rise with quality, smoothly but for the noise of rounding. So the crossing is
-bracketed, and the next trial is where a straight line between the brackets crosses, by the Illinois
-variant of the false position method (Dowell and Jarratt 1971), which halves an end that does not move.
+bracketed, and the next trial is where a straight line between the brackets crosses: the false position method, where
+an end that does not move is pulled in (Anderson and Björck 1973).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def search(
             if widths[-1] <= 1:
                 return ends[how.at_most].quality, True
             if last == low and before is not None:  # twice on the same side: pull the line over to it
-                kept = off / before.off if before.off else 1.0  # Anderson & Björck 1973
+                kept = off / before.off if before.off else 1.0
                 ends[not low].off *= 1 - kept if 0 < kept < 1 else 0.5
             quality = _crossing(ends[True], ends[False])
             if len(widths) > 3 and widths[-1] > widths[-4] / 2:  # a curve that lines do not fit

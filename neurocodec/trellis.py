@@ -27,7 +27,7 @@ Weights = NDArray[np.int16]
 ROWS = 128  # of a lane, at most
 STATES = 64
 FEEDBACK, INPUT = 33, 10  # what a quantizer, and a level's parity, turn in the state
-UNIT = 164  # a step of the fine grid, in units of 2**-8 of the plain quantizer's step
+STEP = 164  # a step of the fine grid, in units of 2**-8 of the plain quantizer's step
 # What an encoder weighs: bits per squared step of the plain quantizer (12 / ln 2, the curvature of a rate by which
 # such a step is worth its bits), and bits, of which it saves fewer than that suggests: an encoder that was trained
 # with real rounding already stands where they would move it.
@@ -143,7 +143,7 @@ _QUANTIZER = np.array([0, 0, 1, 1], np.float32)[:, None, None]
 
 def _candidates(values: Floats, table: Numbers, costs: Floats) -> tuple[Symbols, Weights]:
     """values and table (L, W) -> of each subset the nearest point, and what it costs, (4, L, W)."""
-    step, reach = np.float32(UNIT / 256), costs.shape[2] - 1
+    step, reach = np.float32(STEP / 256), costs.shape[2] - 1
     farthest = (FARTHEST - 4) * step
     x = np.clip(values, -farthest, farthest) / step
     away = np.abs(x)

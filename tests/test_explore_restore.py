@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import restoration as benchmark
 from neurocodec import api, catalogue, fields, metrics, weights
-from neurocodec.encoding import Pixels, mirrored
+from neurocodec.encoding import Pixels, reflected
 from neurocodec.errors import TrainingError, UnusableModelError, WeightsError
 from neurocodec.explore.restore import restore
 from neurocodec.targets import Target
@@ -82,7 +82,7 @@ def test_noise_goes_at_the_edges_too(photograph: Pixels) -> None:
     loaded = weights.load("restore", CPU)
     clean = photograph[:130, :150]
     spoilt = benchmark.corrupted(clean, Corruption(noise=25), 3)
-    filled = mirrored(spoilt)
+    filled = reflected(spoilt)
     assert filled.shape == (192, 192, 3)
     np.testing.assert_array_equal(filled[130:140], filled[129:119:-1])
     edges = [(slice(-8, None), slice(None)), (slice(None), slice(-8, None))]

@@ -11,6 +11,7 @@ from neurocodec import weights
 from neurocodec.fixedpoint import ONE
 from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.data import load_folder
+from neurocodec.training.export import export
 from neurocodec.training.loop import train
 from neurocodec.training.recipe import MSE
 from neurocodec.training.rounded import RoundedModel
@@ -78,3 +79,11 @@ def test_it_learns_alone_from_what_files_hold(pictures: Path, tmp_path: Path) ->
     for old, new in zip(before, rows, strict=True):
         assert float(new[2]) == pytest.approx(old["bpp"], rel=0.01)
     assert sum(float(row[4]) for row in rows) > sum(row["psnr"] for row in before) + 0.1
+    # And its weights file differs in g_s alone.
+    out = tmp_path / "out.safetensors"
+    export([run, TINY], out, pictures, report=quiet)
+    old_tensors, new_tensors = weights.read_tensors(TINY), weights.read_tensors(out)
+    assert old_tensors.keys() == new_tensors.keys()
+    for name, tensor in old_tensors.items():
+        if name.endswith("weight") or not name.startswith("g_s."):
+            assert torch.equal(tensor, new_tensors[name]) != name.startswith("g_s."), name

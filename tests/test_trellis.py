@@ -18,7 +18,7 @@ from neurocodec.tables import Tables
 from neurocodec.training.tables import model_tables, silenced
 
 Y_TABLES = silenced(model_tables(8)[0])
-STEP = trellis.UNIT / 256
+STEP = trellis.STEP / 256
 FREE = np.zeros((TABLES, 2, 4000), np.float32)  # costs that leave the squared error alone
 
 

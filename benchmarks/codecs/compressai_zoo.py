@@ -56,13 +56,10 @@ class ZooModel(Codec):
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
         import torch
-        from torch.nn import functional as F
 
         height, width = pixels.shape[:2]
-        x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-        x = F.pad(x, (0, -width % GRID, 0, -height % GRID), mode="replicate")
         with torch.inference_mode():
-            packed = load(self.architecture, self.metric, round(setting)).compress(x)
+            packed = load(self.architecture, self.metric, round(setting)).compress(padded(pixels))
         strings = [batch[0] for batch in packed["strings"]]
         rows, columns = packed["shape"]
         head = bytes([round(setting)]) + HEADER.pack(width, height, rows, columns, len(strings))
@@ -82,6 +79,16 @@ class ZooModel(Codec):
             x_hat = network.decompress(strings, (rows, columns))["x_hat"][0, :, :height, :width]
         levels = (x_hat.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
         return np.ascontiguousarray(levels.numpy())
+
+
+def padded(pixels: Pixels) -> Any:
+    """(H, W, 3) uint8 -> what networks take: (1, 3, H', W') in [0, 1], edges repeated to whole squares of the grid."""
+    import torch
+    from torch.nn import functional as F
+
+    height, width = pixels.shape[:2]
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return F.pad(x, (0, -width % GRID, 0, -height % GRID), mode="replicate")
 
 
 def cache() -> Path:

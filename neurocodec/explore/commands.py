@@ -49,7 +49,7 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
     settings = Settings(**common)
     if size is not None and like is not None:
         raise click.UsageError("--size and --like cannot both be met: a sample is as large as the picture it is like.")
-    width, height = parse_size(size or "512x384", settings.max_pixels)
+    width, height = parse_sides(size or "512x384", settings.max_pixels)
     extension = settings.check(like or STANDARD, target)
     from neurocodec.encoding import as_tensor
     from neurocodec.explore import sample as sampling
@@ -70,7 +70,7 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
     report(Outcome(line, fields, notes), like or target, target, settings.quiet, settings.as_json)
 
 
-def parse_size(size: str, max_pixels: int) -> tuple[int, int]:
+def parse_sides(size: str, max_pixels: int) -> tuple[int, int]:
     """WxH -> (W, H). Raises click.UsageError, ImageError."""
     found = SIZE.fullmatch(size.lower())
     if not found:

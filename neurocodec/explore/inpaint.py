@@ -50,7 +50,7 @@ METHODS = ("both", "project", "optimise")
 WINDOW, HALO = 12, 2  # units of 64 pixels: what is filled at a time, and what is looked at around it
 RISE = 40.0  # qualities that the steps of "project" rise by, up to the one that was asked for
 AVERAGED = 0.25  # of the steps of "project": the last ones, whose mean is taken
-GRID = 16  # pixels: moving the picture by so many moves the latents by one
+LATENT_SIDE = 16  # pixels: moving the picture by so many moves the latents by one
 RATE, LAST_RATE = 0.15, 0.1  # Adam's step of "optimise" in quantization steps, and the share that is left at the end
 HELD = 0.04  # of the visible pixels: hidden too, to learn from
 SLACK = 1.2  # sigma over the error of the harmonic fill
@@ -176,7 +176,7 @@ def project(loaded: LoadedModel, start: Tensor, known: Tensor, way: Way, report:
         draw = torch.randint(0, 1 << 16, (3,), generator=generator).tolist()
         turned = turn(current, draw[0] % TURNS)
         decoded = autoencode(
-            loaded.codec, turned, loaded.position(round(quality * 100)), draw[1] % GRID, draw[2] % GRID
+            loaded.codec, turned, loaded.position(round(quality * 100)), draw[1] % LATENT_SIDE, draw[2] % LATENT_SIDE
         )
         decoded = turn_back(decoded, draw[0] % TURNS)
         current = torch.where(known[:, :, None], start, decoded)

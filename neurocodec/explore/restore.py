@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neurocodec.encoding import Pixels, as_tensor, mirrored
+from neurocodec.encoding import Pixels, as_tensor, reflected
 from neurocodec.explore.turns import TURNS, turn, turn_back
 from neurocodec.fixedpoint import ONE
 from neurocodec.model import Codec
@@ -26,7 +26,7 @@ QUALITY = 100.0  # of the latents: they are not stored
 def restore(codec: Codec, pixels: Pixels, position: int, passes: int, report: Report = silent) -> Pixels:
     """pixels (H, W, 3) with noise, blocks or blur -> without. passes: 1 to PASSES, whose mean is taken."""
     height, width = pixels.shape[:2]
-    padded = mirrored(pixels)  # to multiples of JPEG's blocks, so that every turn sees blocks from its corner on
+    padded = reflected(pixels)  # to multiples of JPEG's blocks, so that every turn sees blocks from its corner on
     total = np.zeros(padded.shape, np.uint16)
     for way in range(passes):
         turned = turn(as_tensor(padded), way)

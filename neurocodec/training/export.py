@@ -59,8 +59,13 @@ def export(
         return export_encoder(out, model, steps, report)
     crops = load_crops(pictures)
     watched = crops[:: max(1, len(crops) // WATCHED_PICTURES)]
-    tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s") | prior_tensors(model, watched)
-    tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
+    tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s")
+    if (kept := kept_of(runs[0], model)) is not None:
+        tensors = kept | tensors
+        report("g_s alone has learnt: the prior and the tables stay")
+    else:
+        tensors |= prior_tensors(model, watched)
+        tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
     objective = TUNES[tune][-1].objective
     knots = calibrate(codec, objective, calibration_pictures(crops), report)
@@ -100,6 +105,18 @@ def mean_of(runs: Sequence[Path]) -> tuple[TrainingModel, str, str]:
             mean[name].lerp_(value, 1 / count)
     model.eval().requires_grad_(False)
     return model, tune, " and ".join(steps)
+
+
+def kept_of(run: Path, mean: TrainingModel) -> dict[str, Tensor] | None:
+    """The tensors of the weights file that a run started from, if all but g_s are in a mean what they were there: then
+    latents cost what they did, to the byte."""
+    state = read_checkpoint(run)
+    if not state["settings"].get("synthesis_only"):
+        return None
+    ours = mean.state_dict()
+    same = all(torch.equal(v, ours[k]) for k, v in state["average"].items() if not k.startswith("networks.g_s."))
+    kept: dict[str, Tensor] = state["frozen"]
+    return kept if same else None
 
 
 def export_encoder(out: Path, model: TrainingModel, note: str, report: Callable[[str], None]) -> str:

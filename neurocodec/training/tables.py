@@ -17,7 +17,7 @@ from neurocodec.fixedpoint import ONE
 from neurocodec.prior import PHASES, SCALE_MIN, SCALE_OCTAVE, TABLES
 from neurocodec.tables import EXCESS_BITS, PRECISION, Tables
 from neurocodec.training.objective import gaussian_pmf
-from neurocodec.trellis import UNIT, point
+from neurocodec.trellis import STEP, point
 
 BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
@@ -65,7 +65,7 @@ def model_tables(anchors: int) -> tuple[Tables, Tables]:
         y_rows.append(np.append(gaussian_pmf(symbols, torch.full_like(symbols, i)).numpy(), 0.0))
         levels = np.arange(-radius, radius + 1, dtype=np.int32)
         for quantizer in (0, 1):
-            points = torch.from_numpy(point(levels, np.array(quantizer, np.uint8)) * (UNIT / ONE))
+            points = torch.from_numpy(point(levels, np.array(quantizer, np.uint8)) * (STEP / ONE))
             pairs.append(np.append(gaussian_pmf(points, torch.full_like(points, i)).numpy(), 0.0))
     symbols = torch.arange(-Z_RADIUS, Z_RADIUS + 1.0, dtype=torch.float64)
     z_rows = []
