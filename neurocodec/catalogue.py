@@ -28,10 +28,10 @@ MODELS: tuple[Model, ...] = (
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=30,
+        id=32,
         name="psnr",
-        file="psnr-30.safetensors",
-        sha256="62f1a5e0bb6dafdf67bde39e246c54a5a80b98298ebe9062511bb37ef886e2b1",
+        file="psnr-32.safetensors",
+        sha256="a0ed644147527640d8d7f0afcc148137514231502fb361555a56066da36f908b",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-30.safetensors",
-        sha256="e69c9f03cec7d808481378ae5255d9f584716bf73884be6c4cde2d9e2a077737",
+        file="restore-32.safetensors",
+        sha256="6d040af69f83f4d2e268a1760914851472662961f74b962f3519363ca79d6e5a",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
