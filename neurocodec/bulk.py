@@ -76,10 +76,19 @@ class Worker:
         return row | done | {"seconds": time.perf_counter() - start}
 
 
+def place(url: str) -> tuple[Any, str]:
+    """The file system that a URL or a path names, and the path in it. Raises NeurocodecError, OSError."""
+    try:
+        found: tuple[Any, str] = url_to_fs(url)
+    except (ValueError, ImportError) as error:  # a protocol that fsspec does not know, or has no package for
+        raise NeurocodecError(f"{url}: {str(error).rstrip('.')}.") from error
+    return found
+
+
 def read(url: str) -> bytes:
     """All bytes of a file, anywhere. Raises NeurocodecError."""
     try:
-        system, path = url_to_fs(url)
+        system, path = place(url)
         data: bytes = system.cat_file(path)
         return data
     except OSError as error:
@@ -88,8 +97,8 @@ def read(url: str) -> bytes:
 
 def write(url: str, data: bytes) -> None:
     """A file, anywhere, whole or not at all: object stores do that by themselves. Raises NeurocodecError."""
-    system, path = url_to_fs(url)
     try:
+        system, path = place(url)
         system.makedirs(system._parent(path), exist_ok=True)
         if isinstance(system, LocalFileSystem):
             write_target(path, data)
@@ -102,7 +111,7 @@ def write(url: str, data: bytes) -> None:
 def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[list[dict[str, str]], int]:
     """The files below a folder or URL that are still to be done -> rows of "source" and "target", and how many
     are done already. Raises NeurocodecError if there are none at all."""
-    system, root = url_to_fs(source)
+    system, root = place(source)
     if not system.exists(root):
         raise NeurocodecError(f"{source}: there is no such folder.")
     # Pipes and devices, which fsspec calls "other", are no files.
@@ -111,7 +120,7 @@ def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[l
     inside = [p for p in inside if p.suffix.lower() in extensions and not any(part[0] == "." for part in p.parts)]
     if not inside:
         raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in it.")
-    there, top = url_to_fs(target)
+    there, top = place(target)
     finished = {str(PurePosixPath(path).relative_to(top)) for path in there.find(top)} if there.exists(top) else set()
     rows = [
         {"source": system.unstrip_protocol(f"{root}/{path}"), "target": there.unstrip_protocol(f"{top}/{name}")}

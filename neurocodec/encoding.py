@@ -5,8 +5,6 @@ What does not depend on the quality is made once, so that a search for a target 
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from neurocodec.metadata import Metadata
 from neurocodec.ms_ssim import SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.refine import EFFORT_STEPS, Refiner
+from neurocodec.unhindered import unhindered
 from neurocodec.weights import LoadedModel
 from neurocodec.windows import Report, part_of, silent
 
@@ -161,6 +160,5 @@ def reflected(pixels: Pixels) -> Pixels:
 
 def as_tensor(pixels: Pixels) -> torch.Tensor:
     """The pixels without a copy; torch warns of arrays that it must not write to, and we do not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with unhindered():
         return torch.from_numpy(pixels)

@@ -15,7 +15,7 @@ from neurocodec import metadata
 from neurocodec.errors import ImageError
 from neurocodec.limits import excess
 from neurocodec.metadata import Metadata
-from neurocodec.modes import bits, to_eight_bits, unheeded_gamma
+from neurocodec.modes import bits, scale_transparency, to_eight_bits, unheeded_gamma
 from neurocodec.unhindered import unhindered
 
 # Extension -> Pillow's format and options. Without loss where the format can; else near its best.
@@ -134,6 +134,7 @@ def from_pillow(image: Image.Image, notes: list[str] | None = None) -> Picture:
 
 def _loaded(image: Image.Image, notes: list[str]) -> Picture:
     deep = bits(image)  # before the pixels are loaded, and Pillow forgets
+    scale_transparency(image)
     image.load()  # Pillow turns TIFF itself, and only then knows it
     found, orientation, lost = metadata.read(image)
     if orientation in TURNS:
@@ -149,6 +150,11 @@ def _loaded(image: Image.Image, notes: list[str]) -> Picture:
 
 def stripped(picture: Picture) -> Picture:
     """A picture without profile, EXIF and XMP, that looks the same: colours are converted to sRGB."""
+    return replace(in_srgb(picture), metadata=Metadata())
+
+
+def in_srgb(picture: Picture) -> Picture:
+    """A picture without its profile, that looks the same."""
     pixels, notes = picture.pixels, picture.notes
     if picture.metadata.icc:
         try:
@@ -156,21 +162,31 @@ def stripped(picture: Picture) -> Picture:
             pixels = np.asarray(metadata.to_srgb(image, picture.metadata.icc))
         except Exception as error:  # little-cms: a damaged profile
             notes = (*notes, f"its colour profile is dropped without being applied ({error}).")
-    return Picture(pixels, picture.grey, picture.alpha, notes=notes)
+    return replace(picture, pixels=pixels, metadata=replace(picture.metadata, icc=b""), notes=notes)
+
+
+def in_colours(picture: Picture) -> Picture:
+    """A picture whose pixels may have colours; a profile of greys, which says nothing about them, is applied."""
+    if picture.metadata.icc[16:20] == b"GRAY":
+        picture = in_srgb(picture)
+    return replace(picture, grey=False)
 
 
 def laid_on(picture: Picture, colour: tuple[int, int, int]) -> Picture:
     """A picture without transparency: what shows through is a colour."""
-    if picture.alpha is None:
+    alpha = picture.alpha
+    if alpha is None:
         return picture
+    grey = picture.grey and len(set(colour)) == 1
+    if not grey:
+        picture = in_colours(picture)
     pixels = np.empty_like(picture.pixels)
     step = max(1, LAID_PIXELS // picture.width)
     for top in range(0, picture.height, step):  # floats of a whole picture are four times its size, and several
         rows = slice(top, top + step)
-        share = picture.alpha[rows, :, None].astype(np.float32) / 255
+        share = alpha[rows, :, None].astype(np.float32) / 255
         mixed = picture.pixels[rows] * share + np.array(colour, np.float32) * (1 - share)
         pixels[rows] = mixed.round().astype(np.uint8)
-    grey = picture.grey and len(set(colour)) == 1
     return replace(picture, pixels=pixels, grey=grey, alpha=None)
 
 
@@ -202,9 +218,10 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
         raise ImageError(
             f"a {picture.width}x{picture.height} picture does not fit into JPEG, whose sides end at {JPEG_SIDE} pixels."
         )
-    image = to_pillow(picture)
+    known = len(picture.notes)
     if picture.grey and form in COLOUR_ONLY:
-        image = image.convert("RGB" if picture.alpha is None else "RGBA")
+        picture = in_colours(picture)
+    changed, image = list(picture.notes[known:]), to_pillow(picture)
     failures: list[Exception] = []
     for names in LEFT_OUT:
         if not all(getattr(picture.metadata, name) for name in names):
@@ -220,7 +237,7 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
             continue
         called = " and ".join(metadata.NAMES[name] for name in names)
         lost = [f"its {called} could not be written into {form} and is left out ({failures[0]})."] if names else []
-        return out.getvalue(), notes + lost
+        return out.getvalue(), changed + notes + lost
     raise ImageError(
         f"a {picture.width}x{picture.height} picture does not fit into {form}: {failures[-1]}"
     ) from failures[-1]

@@ -82,7 +82,7 @@ def read(image: Image.Image) -> tuple[Metadata, int, list[str]]:
         if len(kept[name]) > SECTION_LIMIT:
             notes.append(f"its {name} of {len(kept[name])} bytes is not kept: the limit is {SECTION_LIMIT}.")
             kept[name] = b""
-    xmp = _upright_xmp(kept["XMP"])
+    xmp = upright_xmp(kept["XMP"])
     return Metadata(kept["ICC profile"], kept["EXIF"], xmp), orientation if 1 <= orientation <= 8 else 1, notes
 
 
@@ -154,10 +154,11 @@ def believed(found: Metadata) -> tuple[Metadata, list[str]]:
         exif, notes = upright(found.exif), list[str]()
     except (KeyError, struct.error):
         exif, notes = b"", ["its EXIF data are damaged and not kept."]
-    return Metadata(found.icc, exif, _upright_xmp(found.xmp)), notes
+    return Metadata(found.icc, exif, upright_xmp(found.xmp)), notes
 
 
-def _upright_xmp(xmp: bytes) -> bytes:
+def upright_xmp(xmp: bytes) -> bytes:
+    """The same of XMP."""
     return _XMP_TURN.sub(rb"\g<1>1", _XMP_ORIENTATION.sub(b"", xmp))
 
 

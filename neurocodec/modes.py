@@ -64,6 +64,19 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
     return _with_profile(pixels, grey, alpha, icc, notes)
 
 
+def scale_transparency(image: Image.Image) -> None:
+    """Bring the one colour that a PNG hides into the 8 bits that its pixels are going to have: Pillow scales these
+    alone. For an image that is not loaded yet."""
+    hidden, tile = image.info.get("transparency"), getattr(image, "tile", [])
+    if image.format != "PNG" or not tile:
+        return
+    rawmode = tile[0][3] if isinstance(tile[0][3], str) else str(tile[0][3][0])
+    if isinstance(hidden, int) and rawmode in ("L;2", "L;4"):
+        image.info["transparency"] = hidden * (255 // (3 if rawmode == "L;2" else 15))
+    elif isinstance(hidden, tuple) and rawmode == "RGB;16B":
+        image.info["transparency"] = tuple(v >> 8 for v in hidden)
+
+
 def unheeded_gamma(image: Image.Image) -> str | None:
     """A note of a PNG's brightness that is not that of sRGB, and that nothing here knows of."""
     gamma = image.info.get("gamma")

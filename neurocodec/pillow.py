@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from neurocodec import api, container, images
 from neurocodec.errors import FormatError, ImageError
 from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
-from neurocodec.metadata import PREFIX, Metadata, believed, upright
+from neurocodec.metadata import PREFIX, Metadata, believed, fitting_profile, upright, upright_xmp
 from neurocodec.unhindered import pillow_limit
 
 FORMAT = "NEUROCODEC"
@@ -34,11 +34,12 @@ class NeurocodecImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "neurocodec"
+    _bytes: bytes | None = None  # until pixels are asked for; a copy that was pickled has these
 
     def _open(self) -> None:
         if self.fp is None:
             raise SyntaxError("there is no file")
-        self._bytes: bytes | None = self.fp.read()
+        self._bytes = self.fp.read()
         limit = pillow_limit()
         try:
             # Pillow's own limit is checked by Pillow, which warns first and then raises.
@@ -91,6 +92,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             value = wanted[key] or b""
             value = value.encode() if isinstance(value, str) else value
             kept = kept | {name: value.tobytes() if isinstance(value, Image.Exif) else value}
+    kept |= {"icc": fitting_profile(kept["icc"], picture.grey)[0], "xmp": upright_xmp(kept["xmp"])}
     try:
         kept |= {"exif": upright(kept["exif"].removeprefix(PREFIX))}
     except Exception as error:

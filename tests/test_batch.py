@@ -254,3 +254,16 @@ def test_an_interrupt_lets_a_single_process_finish_its_picture() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert worked == ["a", "b"]
+
+
+def test_folders_that_hold_nothing_in_the_end_go_again(tmp_path: Path) -> None:
+    (tmp_path / "in" / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "deep" / "bad.png").write_text("hello")
+    result = CliRunner().invoke(main, ["compress", "-r", str(tmp_path / "in"), str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(
+        main, ["compress", "--frames", str(tmp_path / "in/sub/deep/bad.png"), str(tmp_path / "f")]
+    )
+    assert result.exit_code == 1
+    assert not (tmp_path / "f").exists()

@@ -123,3 +123,13 @@ def test_without_ray_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = run("bulk", "compress", tmp_path, tmp_path / "out")
     assert (result.exit_code, "pip install '.[ray]'" in result.stderr) == (1, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_places_that_no_file_system_has() -> None:
+    for work in (
+        bulk.read,
+        lambda url: bulk.write(url, b""),
+        lambda url: bulk.find(url, "x", {".nc"}, ""),
+    ):
+        with pytest.raises(NeurocodecError, match="nowhere"):
+            work("nowhere://bucket/photos")

@@ -134,3 +134,9 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert result.exit_code == 2
     assert not (tmp_path / "x.png").exists()
     assert run("sample", tmp_path / "x.png", "--size", "9x9", "--like", "a.png").exit_code == 2
+
+
+def test_a_size_that_is_not_asked_for_is_no_limit(tmp_path: Path) -> None:
+    Image.fromarray(draw("shapes", 64, 64)).save(tmp_path / "s.png")
+    result = run("sample", tmp_path / "o.png", "--like", tmp_path / "s.png", "--max-pixels", 10000)
+    assert result.exit_code == 0, result.output

@@ -16,9 +16,10 @@ from PIL import Image, ImageCms
 from neurocodec import images
 from neurocodec.errors import ImageError
 from neurocodec.images import Picture
+from neurocodec.metadata import Metadata
 from neurocodec.unhindered import pillow_limit, unhindered
 from tests.drawing import draw
-from tests.files import LIMIT, again, encode, read
+from tests.files import LIMIT, SRGB, again, encode, exif, read
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "GIF", "WEBP", "JPEG2000", "TGA", "PCX", "SGI"])
@@ -264,3 +265,44 @@ def test_unknown_extension_and_too_large_for_a_format() -> None:
         images.check_extension(".xyz")
     with pytest.raises(ImageError, match="WEBP"):
         images.write(Picture(np.zeros((1, 16384, 3), np.uint8)), ".webp")
+
+
+def hiding(width: int, depth: int, colours: int, row: bytes, hidden: bytes) -> bytes:
+    """A PNG of one row, with a colour that is not to be seen: Pillow writes neither 2 nor 4 bits."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", width, 1, depth, colours, 0, 0, 0)
+    parts = {b"IHDR": head, b"tRNS": hidden, b"IDAT": zlib.compress(b"\0" + row), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in parts.items())
+
+
+@pytest.mark.parametrize(
+    ("file", "alpha"),
+    [
+        (hiding(2, 1, 0, b"\x40", b"\0\1"), [255, 0]),
+        (hiding(4, 2, 0, b"\x1b", b"\0\3"), [255, 255, 255, 0]),
+        (hiding(2, 4, 0, b"\x1f", b"\0\x0f"), [255, 0]),
+        (hiding(2, 4, 0, b"\x1f", b"\0\1"), [0, 255]),
+        (hiding(2, 8, 0, b"\7\x09", b"\0\x09"), [255, 0]),
+        (hiding(2, 16, 0, b"\x12\x34\xff\xff", b"\x12\x34"), [0, 255]),
+        (hiding(2, 16, 2, b"\x12\x34" * 3 + b"\xff" * 6, b"\x12\x34" * 3), [0, 255]),
+    ],
+)
+def test_a_colour_that_a_png_hides(file: bytes, alpha: list[int]) -> None:
+    found = read(file).alpha
+    assert found is not None
+    assert found.tolist() == [alpha]
+
+
+def test_a_profile_of_greys_is_not_given_to_colours() -> None:
+    profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    pixels = draw("gradient", 9, 9)[:, :, :1].repeat(3, axis=2)
+    half = np.full((9, 9), 128, np.uint8)
+    grey = Picture(pixels, True, half, Metadata(icc=profile, exif=exif()[6:]))
+    for data in (images.write(grey, ".webp")[0], images.write(images.laid_on(grey, (255, 0, 0)), ".png")[0]):
+        found = read(data)
+        assert (found.metadata.icc, found.notes) == (b"", ())
+        assert found.metadata.exif
+    assert images.laid_on(grey, (9, 9, 9)).metadata.icc == profile

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,3 +151,24 @@ def test_every_kind_of_source_gives_the_same_file(tmp_path: Path) -> None:
         api.compress(tmp_path / "missing.png")
     with pytest.raises(ImageError, match="not a list"):
         api.compress(cast(Any, [[1, 2], [3, 4]]))
+
+
+@pytest.mark.parametrize("way", [lambda image: pickle.loads(pickle.dumps(image)), copy.deepcopy, copy.copy])
+def test_copies_have_the_pixels(saved: Path, way: Callable[[Image.Image], Image.Image]) -> None:
+    with Image.open(saved) as image:
+        copied = way(image)
+        assert copied.size == (200, 130)
+        np.testing.assert_array_equal(np.asarray(copied), np.asarray(image))
+        copied.thumbnail((20, 20))
+
+
+def test_what_save_is_given_has_to_fit_too() -> None:
+    """A profile of other pixels, and an orientation in XMP, which the file's pixels do not have."""
+    out = io.BytesIO()
+    xmp = b'<x tiff:Orientation="6"/>'
+    Image.fromarray(draw("shapes", 9, 9)).save(
+        out, neurocodec.pillow.FORMAT, icc_profile=SRGB[:16] + b"CMYK" + SRGB[20:], xmp=xmp
+    )
+    kept = unpack(out.getvalue(), 10**6)
+    assert kept.icc == b""
+    assert kept.xmp == b"<x/>"

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from neurocodec.cli import main
 from neurocodec.errors import TrainingError
@@ -26,6 +28,7 @@ from neurocodec.training.loop import random_positions, train
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.recipe import LAMBDAS, MSE, TUNES, phase_at
 from neurocodec.training.run import Run, Settings, read_checkpoint
+from tests.drawing import draw
 
 TINY = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
 CPU = torch.device("cpu")
@@ -248,3 +251,14 @@ def test_a_bad_batch_is_left_out(
     assert len(drawn) == 1 + settings.steps
     for which in ("model", "average"):
         assert bool(parameters(tmp_path, which).isfinite().all())
+
+
+def test_a_folder_of_pictures_with_others_in_it(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    deep = Image.fromarray(draw("gradient", 200, 200)[:, :, 0].astype(np.uint16) * 257)
+    deep.save(tmp_path / "folder.png" / "deep.png")
+    (crop,) = load_folder(tmp_path, 192, CPU)
+    assert (crop.numpy()[:, :, 0] == draw("gradient", 200, 200)[:, :, 0]).all()  # not clipped to white
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
+    with pytest.raises(TrainingError, match=r"bad\.png"):
+        load_folder(tmp_path, 192, CPU)

@@ -131,7 +131,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         if as_json:
             click.echo(json.dumps(skipped(job.source, job.target).fields))
     folders = sorted({Path(job.target).parent for job in todo})
-    made = [folder for folder in folders if not folder.exists()]
+    made = sorted({place for folder in folders for place in (folder, *folder.parents) if not place.exists()})
     for folder in folders:
         check_folder(str(folder), make=True)
     count = max(1, min(how.workers or os.cpu_count() or 1, len(todo)))

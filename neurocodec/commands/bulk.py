@@ -129,7 +129,7 @@ def do(
         if as_json:
             click.echo(json.dumps(row))
     if table is not None:
-        with table.open("w", newline="") as file:
+        with table.open("w", newline="", errors="replace") as file:
             writer = csv.writer(file)
             writer.writerow(["source", "error"])
             writer.writerows([row["source"], row["error"]] for row in failed)

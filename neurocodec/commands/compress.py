@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -227,11 +228,11 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     """Every frame of a file into 000.nc, 001.nc, ... of a folder."""
     check_folder(target)
     data = read_source(source)
-    check_folder(target, make=True)
     from neurocodec import images
 
     i = -1
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
+        check_folder(target, make=True)
         frame, name = str(Path(target) / f"{i:03}.nc"), f"{input_name(source)}, frame {i}"
         check_target(source, frame, force)
         report(
@@ -265,7 +266,8 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
             reached = f"quality {quality:g}, "
             if settings.target.kind in ("psnr", "msssim"):  # bytes and bits per pixel are told of every file
                 reached += f"{fitted.value:.6g} {settings.target.how.unit}, "
-            fitting = {"value": fitted.value, "met": fitted.met}
+            value = fitted.value if math.isfinite(fitted.value) else None  # JSON has no infinity
+            fitting = {"value": value, "met": fitted.met}
             if not fitted.met and settings.nearest:
                 notes = (*notes, f"{settings.target} cannot be met: this is the nearest.")
             elif not fitted.met:

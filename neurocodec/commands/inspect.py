@@ -24,7 +24,7 @@ from neurocodec.commands.shared import (
     quiet_option,
     tell,
 )
-from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError
+from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, memory_errors
 from neurocodec.files import STANDARD, counted, input_name, read_source
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def fault(name: str, model: str | None, device: str, max_pixels: int, deep: bool
         if deep:
             from neurocodec import api
 
-            api.decompress(data, model, device, max_pixels)
+            with memory_errors():
+                api.decompress(data, model, device, max_pixels)
         else:
             from neurocodec import container
 
@@ -142,6 +143,8 @@ def fault(name: str, model: str | None, device: str, max_pixels: int, deep: bool
         raise
     except NeurocodecError as error:
         return error
+    except MemoryError:
+        return NeurocodecError("not enough memory to decode it.")
     return None
 
 

@@ -49,7 +49,7 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
     settings = Settings(**common)
     if size is not None and like is not None:
         raise click.UsageError("--size and --like cannot both be met: a sample is as large as the picture it is like.")
-    width, height = parse_sides(size or "512x384", settings.max_pixels)
+    width, height = parse_sides(size or "512x384", settings.max_pixels) if like is None else (0, 0)
     extension = settings.check(like or STANDARD, target)
     from neurocodec.encoding import as_tensor
     from neurocodec.explore import sample as sampling
@@ -211,7 +211,7 @@ def explain(source: str, target: str, qualities: str, **common: Any) -> None:
     chosen = next(v for v in levels if v.quality == settings.quality)
     name = "standard input" if source == STANDARD else Path(source).name
     html = page.render(name, settings.model, picture.pixels, levels, chosen, picture.notes)
-    write_target(target, html.encode())
+    write_target(target, html.encode(errors="replace"))
     fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"quality": chosen.quality, "bits_y": float(chosen.usage.y.sum()), "bits_z": float(chosen.usage.z.sum())}
     fields |= {"bytes": len(chosen.usage.coded), "lambda": chosen.multiplier, "loss": chosen.loss}

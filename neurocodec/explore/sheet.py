@@ -47,7 +47,7 @@ def animation(pictures: Sequence[Pixels], form: str) -> bytes:
     options: dict[str, object] = {"lossless": True} if form == "WEBP" else {}
     try:
         frames[0].save(out, form, save_all=True, append_images=frames[1:], duration=times, loop=0, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         height, width = pictures[0].shape[:2]
         raise ImageError(f"frames of {width}x{height} pixels do not fit into {form}: {error}") from error
     return out.getvalue()

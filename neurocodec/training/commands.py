@@ -91,7 +91,13 @@ from neurocodec.options import Number, WholeNumber, force_option
     show_default=True,
     help="Steps that weights are averaged over.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn at random.")
+@click.option(
+    "--seed",
+    type=WholeNumber(min=0, max=2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Of all that is drawn at random.",
+)
 @click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True, help="Between two checkpoints.")
 @click.option("--validate-minutes", type=float, default=20.0, show_default=True, help="Between two looks at --valid.")
 @click.option(

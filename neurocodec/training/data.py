@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from neurocodec.errors import TrainingError
+from neurocodec import images
+from neurocodec.errors import ImageError, TrainingError
+from neurocodec.limits import DEFAULT_MAX_PIXELS
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
 
@@ -21,17 +21,17 @@ def load_folder(folder: Path, smallest: int, device: torch.device) -> list[Tenso
     """Every picture under a folder with both sides >= smallest, as (H, W, 3) uint8 tensors."""
 
     def load(path: Path) -> Tensor | None:
-        with Image.open(path) as image:
-            if min(image.size) < smallest:
-                return None
-            return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).to(device)
+        try:
+            with images.opened(path.read_bytes(), DEFAULT_MAX_PIXELS) as image:
+                if min(image.size) < smallest:
+                    return None
+                return torch.from_numpy(images.from_pillow(image).pixels.copy()).to(device)
+        except (OSError, ImageError) as error:
+            raise TrainingError(f"{path}: a picture cannot be read: {error}") from error
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    try:
-        with ThreadPoolExecutor() as pool:
-            pictures = [p for p in pool.map(load, paths) if p is not None]
-    except (OSError, Image.DecompressionBombError) as error:
-        raise TrainingError(f"{folder}: a picture cannot be read: {error}") from error
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    with ThreadPoolExecutor() as pool:
+        pictures = [p for p in pool.map(load, paths) if p is not None]
     if not pictures:
         raise TrainingError(
             f"{folder}: no picture of at least {smallest}x{smallest} pixels in it "
