@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 from neurocodec import api, container, images
 from neurocodec.errors import FormatError, ImageError
@@ -83,9 +84,24 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(container.MAGIC)
 
 
+def _turned(image: Image.Image, exif: Image.Exif | bytes | None) -> Image.Image:
+    """An image that is saved with an orientation which it has not itself: formats that keep it beside the pixels leave
+    the turning to viewers."""
+    if isinstance(exif, bytes):
+        given, exif = exif, Image.Exif()
+        try:
+            exif.load(given)
+        except Exception:  # damaged, which is told below
+            return image
+    orientation = exif.get(Base.Orientation, 1) if exif else 1
+    if orientation in images.TURNS and image.getexif().get(Base.Orientation, 1) == 1:
+        return image.transpose(images.TURNS[orientation])
+    return image
+
+
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     wanted: dict[str, Any] = getattr(image, "encoderinfo", {})
-    picture = images.from_pillow(image)
+    picture = images.from_pillow(_turned(image, wanted.get("exif")))
     kept = vars(picture.metadata)
     for name, key in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
         if key in wanted:

@@ -18,6 +18,7 @@ from neurocodec import api, fields
 from neurocodec.container import pack, unpack
 from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.images import Picture, to_pillow
+from neurocodec.metadata import Metadata
 from tests.drawing import draw
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -172,3 +173,16 @@ def test_what_save_is_given_has_to_fit_too() -> None:
     kept = unpack(out.getvalue(), 10**6)
     assert kept.icc == b""
     assert kept.xmp == b"<x/>"
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_an_orientation_that_save_is_given(as_bytes: bool) -> None:
+    pixels, out, exif = draw("shapes", 90, 40), io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(out, neurocodec.pillow.FORMAT, quality=90, exif=exif.tobytes() if as_bytes else exif)
+    assert out.getvalue() == api.compress(
+        Picture(
+            np.ascontiguousarray(np.rot90(pixels, -1)), False, None, Metadata(exif=unpack(out.getvalue(), 10**6).exif)
+        ),
+        quality=90,
+    )

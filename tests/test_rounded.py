@@ -232,6 +232,7 @@ def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path)
         (["--start", str(TINY), "--beta", "0.5"], "neither"),
         (["--start", str(TINY), "--tune", "restore"], "neither"),
         (["--start", str(TINY), "--prior-only", "--synthesis-only"], "does not go with"),
+        (["--start", str(TINY), "--synthesis-only", "--analysis-blocks", "1", "1"], "does not go with"),
         (["--start", str(TINY), "--refined", "0.5"], "--refined goes with --synthesis-only"),
     ],
 )

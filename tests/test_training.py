@@ -98,7 +98,8 @@ def stop_after(pictures: Path, out: Path, steps: int, settings: Settings) -> Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "random_positions", counting)
-        train(pictures, out, settings, device=CPU, config=TINY, report=quiet)
+        with pytest.raises(KeyboardInterrupt):
+            train(pictures, out, settings, device=CPU, config=TINY, report=quiet)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "soap"])

@@ -54,7 +54,7 @@ def train(
     pictures and valid are folders of pictures; out receives checkpoint.pt, metrics.csv and
     validation.csv. A new run takes the weights in `start`, if given: a weights file, or the averaged ones of
     a run, of another tune, or of a smaller config (see ``grow``). Returns the checkpoint's path. Raises
-    TrainingError, WeightsError.
+    TrainingError, WeightsError, and after a Ctrl-C and the checkpoint that it makes, KeyboardInterrupt.
     """
     if settings.minutes is not None and "RANK" in os.environ:
         raise TrainingError("--minutes is for one process: give several the same --steps.")
@@ -105,6 +105,8 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
         raise TrainingError(f"{chosen[0]} goes with --rounded.")
     if len(chosen) > 1:
         raise TrainingError(f"{chosen[0]} does not go with {chosen[1]}.")
+    if settings.synthesis_only and settings.analysis_blocks:
+        raise TrainingError("--analysis-blocks does not go with --synthesis-only, for which g_a stays as it is.")
     if settings.refined and not settings.synthesis_only:
         raise TrainingError("--refined goes with --synthesis-only.")
     if not settings.rounded:
@@ -265,7 +267,8 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint. Afterwards they do what they did."""
+    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint. Afterwards they do what they did, and of
+    SIGINT comes the KeyboardInterrupt that it is elsewhere."""
     seen: list[int] = []
     before = {n: signal.signal(n, lambda number, frame: seen.append(number)) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -273,6 +276,8 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if signal.SIGINT in seen:
+        raise KeyboardInterrupt
 
 
 @contextmanager
