@@ -153,6 +153,8 @@ def bits(image: Image.Image) -> int:
     if image.format == "PNG":
         rawmode = arguments if isinstance(arguments, str) else str(arguments[0])
         return 16 if ";16" in rawmode else 8
+    if image.format == "PPM" and isinstance(arguments, str):
+        return 16 if arguments.startswith("I;16") else 8
     if image.format == "PPM" and isinstance(arguments, tuple):
         return 16 if isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
     if image.format == "TIFF":

@@ -62,7 +62,7 @@ class NeurocodecImageFile(ImageFile.ImageFile):
         """Decode a half, a quarter or an eighth, if that is still at least as large as wanted."""
         if size is None or self._bytes is None:
             return None
-        for scale in sorted(api.SCALES[1:], reverse=True):
+        for scale in sorted(api.SCALES, reverse=True):
             if -(-self._full[0] // scale) >= size[0] and -(-self._full[1] // scale) >= size[1]:
                 self._scale = scale
                 self._size = (-(-self._full[0] // scale), -(-self._full[1] // scale))

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from neurocodec.cli import main
-from neurocodec.commands.batch import Outcome, alone
+from neurocodec.commands.batch import Many, Outcome, alone
+from neurocodec.commands.batch import run as run_jobs
 from neurocodec.commands.folders import Job
 from neurocodec.commands.workers import held_back, side_by_side
 from neurocodec.errors import NeurocodecError
@@ -267,3 +268,10 @@ def test_folders_that_hold_nothing_in_the_end_go_again(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert not (tmp_path / "f").exists()
+
+
+def test_what_cannot_be_read_is_not_skipped(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    job = Job("closed", str(tmp_path / "out"), 0, NeurocodecError("cannot be read."))
+    with pytest.raises(NeurocodecError, match="1 of 1 file failed"):
+        run_jobs([job], lambda source, target: Outcome("", {}), Many(False, 1, True), True, False)

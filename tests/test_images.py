@@ -306,3 +306,10 @@ def test_a_profile_of_greys_is_not_given_to_colours() -> None:
         assert (found.metadata.icc, found.notes) == (b"", ())
         assert found.metadata.exif
     assert images.laid_on(grey, (9, 9, 9)).metadata.icc == profile
+
+
+def test_dark_pictures_of_sixteen_bits_are_dark() -> None:
+    for form in ("PPM", "PNG", "TIFF"):
+        found = read(encode(Image.fromarray(np.full((9, 9), 200, np.uint16)), form))
+        assert int(found.pixels.max()) == 1
+        assert found.notes == ("its 16 bits a channel are reduced to 8.",)

@@ -186,3 +186,10 @@ def test_an_orientation_that_save_is_given(as_bytes: bool) -> None:
         ),
         quality=90,
     )
+
+
+def test_a_draft_may_be_followed_by_a_larger_one(saved: Path) -> None:
+    with Image.open(saved) as image:
+        for wanted in ((25, 16), (200, 130)):
+            image.draft(None, wanted)
+            assert image.size == wanted if wanted[0] > 100 else image.size[0] < 100

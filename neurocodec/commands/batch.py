@@ -124,7 +124,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     summary = Summary()
     todo = []
     for job in jobs:
-        if not (how.skip_existing and Path(job.target).exists()):
+        if not (how.skip_existing and job.error is None and Path(job.target).exists()):
             todo.append(job)
             continue
         summary.skipped += 1

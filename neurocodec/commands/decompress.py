@@ -98,6 +98,9 @@ def decompress(
     check_meaning(many, source, target, settings.force)
     check_model(settings.model, settings.device, shipped=False)
     if folder:
+        from neurocodec import images
+
+        images.check_extension(extension or ".png")
         check_folder(target)
         jobs = find_jobs(Path(source), Path(target), {".nc"}, extension or ".png", recursive, settings.quiet)
         work = partial(decompress_file, settings=replace(settings, quiet=True))

@@ -29,7 +29,9 @@ from neurocodec.options import Number, WholeNumber, force_option
 @click.option("--steps", type=WholeNumber(min=1), default=20_000, show_default=True, help="Of the whole run.")
 @click.option("--minutes", type=Number(min=0, min_open=True), help="Length of the whole run in time, instead of steps.")
 @click.option("--batch", type=WholeNumber(min=1), default=8, show_default=True, help="Pictures a step and process.")
-@click.option("--patch", type=WholeNumber(min=192), default=256, show_default=True, help="Pixels, of 64.")
+@click.option(
+    "--patch", type=WholeNumber(min=192), default=256, show_default=True, help="Pixels a side: a multiple of 64."
+)
 @click.option(
     "--optimizer",
     type=click.Choice(["adamw", "soap"]),

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neurocodec import weights
 from neurocodec.errors import TrainingError
-from neurocodec.networks import Config
+from neurocodec.networks import STRIDE, Config
 from neurocodec.objective import Objective
 from neurocodec.training.compiled import allow_tf32, compiled
 from neurocodec.training.corruption import corrupt
@@ -94,6 +94,8 @@ def train(
 
 def check(settings: Settings, start: Path | None, new: bool) -> None:
     """Raises TrainingError for settings that do not go together."""
+    if settings.patch % STRIDE:
+        raise TrainingError(f"--patch {settings.patch} is no multiple of {STRIDE}, as crops have to be.")
     if settings.denoises and new and start is None:
         raise TrainingError(f"--tune {settings.tune} trains an encoder for a decoder that is there: name a --start.")
     if settings.denoises and (settings.analysis_blocks or settings.synthesis_blocks):
