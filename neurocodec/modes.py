@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from neurocodec.errors import ImageError
 Pixels = NDArray[np.uint8]
 
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+FEW_GREYS = {"L;2": 85, "L;4": 17}  # how far apart levels of so few bits are in 8, by Pillow's names of layouts
 GREYS = ("1", "L", "LA", "La", "I", "F")
 SRGB_GAMMA, GAMMA_SLACK = 0.45455, 0.01  # as PNG's gAMA has it
 KNOWN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", *WITH_ALPHA)
@@ -67,13 +69,10 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
 def scale_transparency(image: Image.Image) -> None:
     """Bring the one colour that a PNG hides into the 8 bits that its pixels are going to have: Pillow scales these
     alone. For an image that is not loaded yet."""
-    hidden, tile = image.info.get("transparency"), getattr(image, "tile", [])
-    if image.format != "PNG" or not tile:
-        return
-    rawmode = tile[0][3] if isinstance(tile[0][3], str) else str(tile[0][3][0])
-    if isinstance(hidden, int) and rawmode in ("L;2", "L;4"):
-        image.info["transparency"] = hidden * (255 // (3 if rawmode == "L;2" else 15))
-    elif isinstance(hidden, tuple) and rawmode == "RGB;16B":
+    hidden, rawmode = image.info.get("transparency"), _rawmode(image)
+    if image.format == "PNG" and isinstance(hidden, int) and rawmode in FEW_GREYS:
+        image.info["transparency"] = hidden * FEW_GREYS[rawmode]
+    elif image.format == "PNG" and isinstance(hidden, tuple) and rawmode == "RGB;16B":
         image.info["transparency"] = tuple(v >> 8 for v in hidden)
 
 
@@ -148,16 +147,24 @@ def _to_rgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes, str]:
 
 def bits(image: Image.Image) -> int:
     """Bits a channel of an image that is not loaded yet: Pillow reduces deeper files to 8 without saying so."""
-    tile = getattr(image, "tile", [])  # how Pillow will decode: (decoder, extent, offset, arguments)
-    arguments = tile[0][3] if tile else ""
     if image.format == "PNG":
-        rawmode = arguments if isinstance(arguments, str) else str(arguments[0])
-        return 16 if ";16" in rawmode else 8
-    if image.format == "PPM" and isinstance(arguments, str):
-        return 16 if arguments.startswith("I;16") else 8
-    if image.format == "PPM" and isinstance(arguments, tuple):
-        return 16 if isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
+        return 16 if ";16" in _rawmode(image) else 8
+    if image.format == "PPM":
+        highest = _arguments(image)[-1]
+        return 16 if _rawmode(image).startswith("I;16") or (isinstance(highest, int) and highest > 255) else 8
     if image.format == "TIFF":
         found = getattr(image, "tag_v2", {}).get(258, (8,))
         return int(max(found)) if isinstance(found, tuple) else int(found)
     return 8
+
+
+def _arguments(image: Image.Image) -> tuple[Any, ...]:
+    """How Pillow will decode an image that is not loaded yet."""
+    tile = getattr(image, "tile", [])  # (decoder, extent, offset, arguments)
+    arguments = tile[0][3] if tile else ""
+    return arguments if isinstance(arguments, tuple) and arguments else (arguments,)
+
+
+def _rawmode(image: Image.Image) -> str:
+    """The layout of its pixels in the file, as Pillow calls it."""
+    return str(_arguments(image)[0])
