@@ -1,4 +1,4 @@
-"""Runs that start from others: growing models, other tunes, and the optimizers they train with."""
+"""Runs that start from others: growing models, other tunes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.loop import train
 from neurocodec.training.objective import TrainingModel
-from neurocodec.training.optimizers import cholesky_qr, make_optimizers
 from neurocodec.training.rounding import to_integers
 from neurocodec.training.run import read_checkpoint
 from tests.golden.make import TINY as GOLDEN
@@ -143,46 +142,3 @@ def test_the_rate_is_that_of_the_last_phase(tmp_path: Path, pictures: Path) -> N
     train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
     last = (tmp_path / "metrics.csv").read_text().splitlines()[-1].split(",")
     assert float(last[2]) == pytest.approx(1e-2 * 3 / 200)  # the third of 200 steps of warm-up
-
-
-def test_unknown_optimizers_are_refused() -> None:
-    with pytest.raises(TrainingError, match="not known"):
-        make_optimizers(torch.nn.Linear(2, 2), "newton")
-
-
-def test_soap_turns_a_stretched_valley_round() -> None:
-    """On a quadratic whose axes are turned and of very different steepness, it beats Adam by far."""
-    torch.manual_seed(0)
-    turn = torch.linalg.qr(torch.randn(12, 12))[0]
-    steepness = turn @ torch.diag(torch.logspace(-3, 1, 12)) @ turn.T
-    target = torch.randn(12, 8)
-    lost = {}
-    for name in ("adamw", "soap"):
-        layer = torch.nn.Linear(8, 12)
-        torch.nn.init.zeros_(layer.weight)
-        optimizers = make_optimizers(layer, name)
-        for step in range(300):
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            difference = layer.weight - target
-            loss = (difference * (steepness @ difference)).sum()
-            torch.autograd.backward(loss)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = 0.05 * (1 - step / 300)
-                optimizer.step()
-        lost[name] = loss.item()
-    assert lost["soap"] < 0.5 * lost["adamw"]
-
-
-def test_the_basis_that_a_gpu_finds_is_householders() -> None:
-    torch.manual_seed(0)
-    columns = torch.randn(4, 40, 40)
-    columns[1] = torch.diag(torch.logspace(0, -9, 40)) @ columns[1]
-    columns[2, :, 3] = 0
-    columns[3, 0, 0] = torch.inf
-    basis, sound = cholesky_qr(columns)
-    assert sound.tolist() == [True, True, False, False]
-    expected = torch.linalg.qr(columns[:2])[0]
-    turned = (basis[:2] * expected).sum(1, keepdim=True).sign()  # a column may have either sign
-    torch.testing.assert_close(basis[:2] * turned, expected, atol=1e-4, rtol=0)

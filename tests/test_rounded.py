@@ -19,16 +19,17 @@ from neurocodec.cli import main
 from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import ONE
 from neurocodec.precision import autocast
-from neurocodec.relaxed import RelaxedPrior
+from neurocodec.relaxed import RelaxedPrior, Rounding
 from neurocodec.training.data import load_folder
 from neurocodec.training.export import export, mean_of
 from neurocodec.training.loop import train
 from neurocodec.training.recipe import MSE
-from neurocodec.training.rounded import AT_THE_TOP, SHARPNESS, RoundedModel, SampledRounding
+from neurocodec.training.rounded import AT_THE_TOP, SHARPNESS, RoundedModel, SampledRounding, TrellisRounding
 from neurocodec.training.run import Settings, read_checkpoint
 from neurocodec.training.tables import SymbolCounter
 from neurocodec.training.thaw import thaw
 from neurocodec.training.validation import validate
+from neurocodec.trellis import STEP
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -74,6 +75,32 @@ def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
     assert float((x_hat - decoded).mean().abs()) < 0.002
     errors = [float((v - x / 255).abs().mean()) for v in (x_hat, decoded)]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+def test_it_learns_from_the_points_of_a_trellis() -> None:
+    codec = weights.load("ms-ssim", CPU).codec
+    torch.manual_seed(0)
+    t = torch.tensor([0.5, 4.5])
+    first = [codec.y_tables.first_pair(round(float(at) * 4096), 12) for at in t]
+    v = (3 * torch.randn(2, 8, 8, codec.config.latents)).requires_grad_(True)
+    table = 28 * torch.rand(v.shape)
+    held, learnt = (TrellisRounding(codec, t, other) for other in (Rounding(), SampledRounding(torch.tensor(4.0))))
+    symbols, priced = learnt.y(v, table)
+    pairs = ~learnt.dear.isnan()
+    assert torch.equal(pairs, table.round() >= torch.tensor(first)[:, None, None, None])
+    expected = held.y(v.detach(), table)[0]
+    torch.testing.assert_close(symbols[pairs].detach(), expected[pairs])
+    # Nearer than the quantizers alone, whose points are two fine steps apart.
+    assert 0.5 < float((symbols - v).detach()[pairs].square().mean()) / ((2 * STEP / 256) ** 2 / 12) < 0.8
+    whole = symbols[~pairs].detach()
+    torch.testing.assert_close(whole, whole.round())
+    # With the gradient of what was not moved, and what they cost in files.
+    (slope,) = torch.autograd.grad(symbols.sum(), v, retain_graph=True)
+    assert bool((slope[pairs] == 1).all())
+    torch.testing.assert_close(learnt.bits(priced)[pairs], learnt.dear[pairs])
+    (slope,) = torch.autograd.grad(learnt.bits(priced)[pairs].sum(), v)
+    assert bool((slope[pairs] == 1).all())
+    assert not slope[~pairs].any()
 
 
 def test_each_picture_has_its_quality(tiny: weights.LoadedModel) -> None:

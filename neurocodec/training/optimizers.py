@@ -69,7 +69,13 @@ class Soap(torch.optim.Optimizer):
             if side in state:
                 state[side].lerp_(seen, 1 - group["memory"])
             else:
-                state[side], state[matrix] = seen, torch.linalg.eigh(seen)[1].flip(-1)
+                state[side], state[matrix] = seen, _eigenvectors(seen)
+
+
+def _eigenvectors(products: Tensor) -> Tensor:
+    """Strongest first. In float64, for MKL finds nan in float32 where a gradient has many silent channels."""
+    vectors: Tensor = torch.linalg.eigh(products.double())[1]
+    return vectors.flip(-1).to(products.dtype)
 
 
 def _turn(state: dict[str, Any], x: Tensor) -> Tensor:

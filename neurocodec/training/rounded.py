@@ -52,31 +52,40 @@ class SampledRounding(Rounding):
 
 
 class TrellisRounding(Rounding):
-    """Latents as files hold them, at quality positions t (B,): on a trellis where the tables are pairs, which has no
-    gradient."""
+    """Latents as files hold them, at quality positions t (B,): on a trellis where the tables are pairs, with the
+    gradient of what was not moved there, for points are dense; elsewhere as another rounding has them."""
 
-    def __init__(self, codec: Codec, t: Tensor) -> None:
+    def __init__(self, codec: Codec, t: Tensor, elsewhere: Rounding) -> None:
         self.codec, self.positions = codec, (t * (1 << POSITION_BITS)).round().int().tolist()
+        self.elsewhere, self.soft = elsewhere, elsewhere.soft
         self.dear = torch.zeros(())  # bits of what is on a trellis, nan elsewhere
 
     def y(self, v: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        whole, _ = self.symbols("y", v)
-        found, self.dear = whole.clone(), torch.full_like(whole, torch.nan)
+        symbols, priced = self.symbols("y", v)
+        found, self.dear = torch.full_like(v, torch.nan), torch.full_like(v, torch.nan)
         for i, position in enumerate(self.positions):
             tables = self.codec.y_tables_at(position)
             if tables.first_pair(position, POSITION_BITS) == tables.plain:
                 continue
             halves = halves_of(v.shape[1], v.shape[2], v.shape[3], v.device)
             for step in (1, 2):
-                numbers = self.table(halves.take(step, table[i : i + 1].detach())).to(torch.uint8)
+                numbers = self.table(halves.take(step, table[i : i + 1].detach())).round().to(torch.uint8)
                 numbers = in_pairs(numbers, position, tables)
-                symbols = quantize(halves.take(step, v[i : i + 1].detach()), numbers, tables)
-                halves.put(step, found[i : i + 1], dequantize(symbols, numbers, tables) / ONE)
-                halves.put(step, self.dear[i : i + 1], pair_bits(symbols, numbers, tables))
-        return found, whole
+                points = quantize(halves.take(step, v[i : i + 1].detach()), numbers, tables)
+                halves.put(step, found[i : i + 1], dequantize(points, numbers, tables) / ONE)
+                halves.put(step, self.dear[i : i + 1], pair_bits(points, numbers, tables))
+        pairs = ~self.dear.isnan()
+        moved = v + (found - v).detach()
+        return torch.where(pairs, moved, symbols), torch.where(pairs, v, priced)
 
     def bits(self, each: Tensor) -> Tensor:
-        return torch.where(self.dear.isnan(), each, self.dear)
+        return torch.where(self.dear.isnan(), each, each + (self.dear - each).detach())
+
+    def table(self, v: Tensor) -> Tensor:
+        return self.elsewhere.table(v)
+
+    def symbols(self, name: str, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self.elsewhere.symbols(name, v)
 
 
 def pair_bits(symbols: Tensor, numbers: Tensor, tables: Tables) -> Tensor:
@@ -117,9 +126,10 @@ class RoundedModel(nn.Module):
     def rounding(self, t: Tensor) -> Rounding:
         """How symbols come about."""
         if not self.training:
-            return TrellisRounding(self.prior.codec, t)
+            return TrellisRounding(self.prior.codec, t, Rounding())
         first, last = SHARPNESS
         top = t / (self.networks.config.anchors - 1)
         done = torch.ones_like(self.done) if self.prior_only else self.done
         sharpness = first * (last / first) ** done * AT_THE_TOP**top
-        return SampledRounding(sharpness[:, None, None, None], draws=not self.prior_only)
+        sampled = SampledRounding(sharpness[:, None, None, None], draws=not self.prior_only)
+        return TrellisRounding(self.prior.codec, t, sampled)
