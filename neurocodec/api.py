@@ -139,6 +139,13 @@ def _refined(
     return Fitted(files[quality], quality / QUALITY_STEPS, values[quality], met)
 
 
+def refines(width: int, height: int, model: Name = catalogue.DEFAULT_MODEL, device: str = "auto") -> bool:
+    """Whether effort changes anything for pictures of that size: models that go by MS-SSIM need 161 pixels a side.
+    Raises WeightsError, DeviceError, ValueError."""
+    objective = weights.load(name_of(model), torch_device(device)).objective
+    return objective is not None and min(width, height) >= objective.smallest
+
+
 def _encoding(
     picture: Pictures, model: Name, device: str, effort: int, alpha_quality: int, max_pixels: int
 ) -> Encoding:
@@ -218,9 +225,14 @@ def torch_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("there is no CUDA device here: use --device cpu or auto.")
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device {device!r} is none of auto, cpu and cuda") from None
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is none of auto, cpu and cuda")
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise DeviceError(f"there is no device {device} here.")
+    return found
 
 
 def _model_of(c: Container, model: str | None, device: torch.device) -> weights.LoadedModel:

@@ -23,7 +23,10 @@ _cleaned: set[Path] = set()  # folders: once a process, for a listing takes long
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Make a file of these bytes, or replace it. Raises OSError, and then leaves what was there."""
+    """Make a file of these bytes, or replace it; of a link, what it leads to. Raises OSError, and then leaves what was
+    there."""
+    if path.is_symlink():
+        path = path.resolve()
     folder = path.absolute().parent
     if folder not in _cleaned:
         _cleaned.add(folder)
@@ -34,9 +37,7 @@ def replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            # mkstemp makes private files; an output has the rights that any new file here would get.
-            os.umask(mask := os.umask(0))
-            os.chmod(name, 0o666 & ~mask)
+            os.chmod(name, _mode(path))
             if fcntl is not None:
                 os.replace(name, path)  # while it is locked
         if fcntl is None:
@@ -45,6 +46,14 @@ def replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _mode(path: Path) -> int:
+    """The rights of the file that is replaced, or those that any new file here would get: mkstemp's are private."""
+    with suppress(OSError):
+        return path.stat().st_mode & 0o777
+    os.umask(mask := os.umask(0))
+    return 0o666 & ~mask
 
 
 def clean(folder: Path) -> None:

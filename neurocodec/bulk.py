@@ -111,6 +111,8 @@ def write(url: str, data: bytes) -> None:
 def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[list[dict[str, str]], int]:
     """The files below a folder or URL that are still to be done -> rows of "source" and "target", and how many
     are done already. Raises NeurocodecError if there are none at all."""
+    if not (source and target):
+        raise NeurocodecError("the name of a folder is empty.")
     system, root = place(source)
     if not system.exists(root):
         raise NeurocodecError(f"{source}: there is no such folder.")

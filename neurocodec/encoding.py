@@ -99,7 +99,7 @@ class Encoding:
             )
         position = self.loaded.position(quality)
         best = Refiner(codec, objective).refine(as_tensor(self.pixels), position, EFFORT_STEPS[effort], report)
-        return codec.encode_latents(best.y, best.z, position, best.decided)
+        return best.data, best.y_hat
 
     def _file(self, quality: int, latents: bytes) -> bytes:
         shipped = self.loaded.id is not None

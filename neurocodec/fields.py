@@ -10,7 +10,7 @@ from neurocodec import container
 from neurocodec.catalogue import MODELS
 from neurocodec.container import QUALITY_STEPS
 from neurocodec.errors import ImageError
-from neurocodec.files import read_source
+from neurocodec.files import read_file
 
 Source = bytes | str | os.PathLike[str] | IO[bytes]  # of a file: its bytes, its path, or it, open for reading
 
@@ -69,7 +69,7 @@ def bytes_of(source: Source) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if isinstance(source, str | os.PathLike):
-        return read_source(os.fspath(source))
+        return read_file(os.fspath(source))
     if not hasattr(source, "read"):
         raise ImageError(
             f"a picture, an array, or a file (its bytes, path or open file) is needed, not a {type(source).__name__}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -65,13 +66,21 @@ def check_folder(folder: str, make: bool = False) -> None:
 def mirrored(inside: Sequence[Path_], suffix: str) -> dict[Path_, Path_]:
     """Paths within a tree -> what they become in another: the same name with another suffix.
 
-    Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc.
+    Where several differ in nothing but the extension, all keep it: a.png and a.jpg become a.png.nc and a.jpg.nc; so do
+    a.png and A.jpg, for there are file systems to which a.nc and A.nc are one.
     """
     names = {p: p.with_suffix(suffix) for p in inside}
-    # And then others may be in their way: a.png.png, which would have become a.png.nc.
-    while len(taken := Counter(names.values())) < len(names):
-        names = {p: p.with_name(p.name + suffix) if taken[name] > 1 else name for p, name in names.items()}
-    return names
+    while True:
+        taken = Counter(map(_folded, names.values()))
+        longer = {p: p.with_name(p.name + suffix) if taken[_folded(name)] > 1 else name for p, name in names.items()}
+        if longer == names:
+            return names
+        names = longer  # and then others may be in their way: a.png.png, which would have become a.png.nc
+
+
+def _folded(path: PurePath) -> str:
+    """What a path is to file systems that take no notice of case and of ways to write an accent."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def input_name(source: str) -> str:
@@ -86,16 +95,24 @@ def output_name(target: str) -> str:
 
 def read_source(source: str) -> bytes:
     """All bytes of a file, or of standard input."""
-    if source == STANDARD and sys.stdin is None:  # a process can be started without
+    if source != STANDARD:
+        return read_file(source)
+    if sys.stdin is None:  # a process can be started without
         raise NeurocodecError("standard input is closed.")
-    if not source:
-        raise NeurocodecError("the name of the input is empty.")
     try:
-        if source == STANDARD:
-            return sys.stdin.buffer.read()
-        return Path(source).read_bytes()
+        return sys.stdin.buffer.read()
     except OSError as error:
         raise NeurocodecError(f"{input_name(source)}: cannot be read: {error.strerror}.") from error
+
+
+def read_file(path: str) -> bytes:
+    """All bytes of a file."""
+    if not path:
+        raise NeurocodecError("the name of the input is empty.")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise NeurocodecError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 def write_target(target: str, data: bytes) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from neurocodec import metadata
-from neurocodec.errors import ImageError
+from neurocodec.errors import ImageError, NeurocodecError
 from neurocodec.limits import excess
 from neurocodec.metadata import Metadata
 from neurocodec.modes import bits, scale_transparency, to_eight_bits, unheeded_gamma
@@ -109,6 +109,8 @@ def _telling_damage() -> Iterator[None]:
     except (ImageError, UnidentifiedImageError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error.__cause__, NeurocodecError):  # of our own plugin, which says it better
+            raise error.__cause__ from None
         raise ImageError(f"the picture is damaged: {str(error).rstrip('.')}.") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurocodec.ms_ssim import ms_ssim
+from neurocodec.ms_ssim import SMALLEST, ms_ssim
 
 COARSE = 8  # pixels: the side of the blocks whose means are held
 
@@ -39,6 +39,11 @@ class Objective:
         if not (0 < low < high and min(weights) >= 0):
             raise ValueError(f"{found} is not an objective")
         return found
+
+    @property
+    def smallest(self) -> int:
+        """The shortest side of a picture that it can judge, in pixels."""
+        return SMALLEST if self.ms_ssim else 1
 
     def multiplier(self, t: Tensor, anchors: int) -> Tensor:
         """lambda at quality positions t (B,) in [0, anchors - 1]: log-spaced between the anchors."""

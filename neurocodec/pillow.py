@@ -21,7 +21,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from neurocodec import api, container, images
-from neurocodec.errors import FormatError, ImageError
+from neurocodec.errors import FormatError, ImageError, NeurocodecError
 from neurocodec.limits import DEFAULT_MAX_PIXELS, excess
 from neurocodec.metadata import PREFIX, Metadata, believed, fitting_profile, upright, upright_xmp
 from neurocodec.unhindered import pillow_limit
@@ -71,7 +71,10 @@ class NeurocodecImageFile(ImageFile.ImageFile):
 
     def load(self) -> Any:
         if self._bytes is not None:
-            picture = api.decompress(self._bytes, max_pixels=container.SIDE_LIMIT**2, scale=self._scale)
+            try:
+                picture = api.decompress(self._bytes, max_pixels=container.SIDE_LIMIT**2, scale=self._scale)
+            except NeurocodecError as error:  # what Pillow's own formats raise while they load
+                raise OSError(str(error)) from error
             self._bytes = None
             if self.fp is not None and self._exclusive_fp:
                 self.fp.close()

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from neurocodec.fixedpoint import POSITION_BITS
 from neurocodec.model import Codec, pad
-from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.objective import Objective
 from neurocodec.precision import autocast
@@ -73,22 +72,29 @@ class Latents:
         self.z.copy_(other.z)
 
 
+@dataclass(frozen=True)
+class Coded:
+    """What a file holds of latents: its bytes, and y_hat as :meth:`Codec.encode_latents` gives it."""
+
+    data: bytes
+    y_hat: Tensor
+
+
 class Refiner:
     """The frozen model of a codec as a differentiable function of y and z."""
 
     def __init__(self, codec: Codec, objective: Objective) -> None:
         self.codec, self.objective, self.prior = codec, objective, RelaxedPrior.of(codec)
 
-    def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Latents:
+    def refine(self, pixels: Tensor, position: int, steps: int, report: Report = silent) -> Coded:
         """pixels (H, W, 3) uint8 -> latents that are never worse in rate + lambda * distortion than those
-        of the encoder. Has no effect on pictures that are too small for the model's MS-SSIM."""
-        height, width = pixels.shape[:2]
+        of the encoder. Of pictures that are too small for the objective, they are the encoder's."""
         with torch.inference_mode():  # with the layers, and so to the bit, that effort 0 has
             y = self.codec.analyse(pixels, position)
             z = self.codec.hyper_analyse(y, position)
         plain = Latents(y, z)
-        if not steps or (self.objective.ms_ssim and min(height, width) < MS_SSIM_SMALLEST):
-            return plain
+        if not steps or min(pixels.shape[:2]) < self.objective.smallest:
+            return self.coded(plain, position)
         refined, schedule = plain.clone(), Schedule(steps)
         free, rest = range(schedule.decided_at), range(schedule.decided_at, steps)
         self._move(refined, pixels, position, schedule, free, part_of(report, 0, len(free) / steps))
@@ -97,8 +103,11 @@ class Refiner:
             refined = replace(refined, decided=True)
             self._move(refined, pixels, position, schedule, rest, part_of(report, len(free) / steps, 1))
         # What the file will hold decides, not the float twins.
-        better = self.value(refined, pixels, position) < self.value(plain, pixels, position)
-        return refined if better else plain
+        return min((self.coded(v, position) for v in (plain, refined)), key=lambda v: self.value(v, pixels, position))
+
+    def coded(self, latents: Latents, position: int) -> Coded:
+        """As a file holds them."""
+        return Coded(*self.codec.encode_latents(latents.y, latents.z, position, latents.decided))
 
     def _move(
         self, latents: Latents, pixels: Tensor, position: int, schedule: Schedule, steps: range, report: Report
@@ -114,12 +123,11 @@ class Refiner:
                 best = one.better(best)
             latents.window(inner).copy_(best)
 
-    def value(self, latents: Latents, pixels: Tensor, position: int) -> float:
+    def value(self, coded: Coded, pixels: Tensor, position: int) -> float:
         """Bits per pixel + lambda * distortion of what a decoder gets, distortion as a mean over windows."""
         height, width = pixels.shape[:2]
-        data, y_hat = self.codec.encode_latents(latents.y, latents.z, position, latents.decided)
-        decoded = self.codec.synthesise(y_hat, height, width, position)
-        return 8 * len(data) / (height * width) + self.multiplier(position) * self.distortion(decoded, pixels)
+        decoded = self.codec.synthesise(coded.y_hat, height, width, position)
+        return 8 * len(coded.data) / (height * width) + self.multiplier(position) * self.distortion(decoded, pixels)
 
     def distortion(self, decoded: Tensor, pixels: Tensor) -> float:
         """The objective's distortion of decoded against pixels, both (H, W, 3) uint8, as a mean over windows."""

@@ -48,7 +48,8 @@ class LoadedModel:
         return knots[-1][1]
 
 
-_loaded: dict[tuple[object, ...], LoadedModel] = {}
+# By name or path, and device, with the state of a private file when it was loaded.
+_loaded: dict[tuple[object, str], tuple[tuple[int, ...], LoadedModel]] = {}
 
 
 def load(name: str, device: torch.device) -> LoadedModel:
@@ -57,17 +58,17 @@ def load(name: str, device: torch.device) -> LoadedModel:
 
     Raises UnusableModelError.
     """
-    key: tuple[object, ...] = (name, str(device))
-    if name.endswith(".safetensors"):
+    private = name.endswith(".safetensors")
+    key: tuple[object, str] = (name, str(device))
+    state: tuple[int, ...] = ()
+    if private:
         with suppress(OSError):
-            state = Path(name).stat()
-            key = (Path(name).resolve(), state.st_mtime_ns, state.st_size, state.st_ino, str(device))
-    if key not in _loaded:
-        if name.endswith(".safetensors"):
-            _loaded[key] = _load_file(Path(name), None, device)
-        else:
-            _loaded[key] = _load_file(weights_folder() / find(name).file, find(name), device)
-    return _loaded[key]
+            found = Path(name).stat()
+            key, state = (Path(name).resolve(), str(device)), (found.st_mtime_ns, found.st_size, found.st_ino)
+    if key not in _loaded or _loaded[key][0] != state:
+        path, wanted = (Path(name), None) if private else (weights_folder() / find(name).file, find(name))
+        _loaded[key] = state, _load_file(path, wanted, device)
+    return _loaded[key][1]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

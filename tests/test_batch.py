@@ -235,6 +235,19 @@ def test_no_two_files_of_a_tree_become_one() -> None:
     assert len(set(names.values())) == len(inside)
     assert [str(names[p]) for p in inside[:2]] == ["a.jpg.nc", "a.png.nc"]
     assert [str(names[p]) for p in inside[4:]] == ["b/a.nc", "c.nc"]
+    # Nor where case or the way to write an accent makes no difference.
+    alike = [PurePosixPath(p) for p in ("a.png", "A.jpg", "e\u0301.png", "\u00e9.gif", "b/a.png")]
+    assert [str(name) for name in mirrored(alike, ".nc").values()] == [
+        "a.png.nc",
+        "A.jpg.nc",
+        "e\u0301.png.nc",
+        "\u00e9.gif.nc",
+        "b/a.nc",
+    ]
+    assert [str(name) for name in mirrored([PurePosixPath("a.png"), PurePosixPath("A.png")], ".nc").values()] == [
+        "a.png.nc",
+        "A.png.nc",
+    ]
 
 
 def test_an_interrupt_lets_a_single_process_finish_its_picture() -> None:

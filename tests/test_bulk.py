@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from neurocodec import api, bulk
+from neurocodec.commands.bulk import failures
 from neurocodec.errors import NeurocodecError
 from tests.commands import run
 from tests.drawing import draw
@@ -80,6 +81,20 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     (packed / "01.nc").unlink()
     rows, skipped = bulk.find(str(photos), str(packed), {".png"}, ".nc")
     assert (len(rows), skipped) == (2, PICTURES - 1)  # the lost one, and the bad one again
+
+
+def test_a_table_of_failures_is_begun_before_the_work(tmp_path: Path) -> None:
+    with (
+        pytest.raises(NeurocodecError, match=r"none/x\.csv: cannot be written: No such file"),
+        failures(tmp_path / "none" / "x.csv"),
+    ):
+        pytest.fail("it began to work")
+    with failures(tmp_path / "x.csv") as note:
+        note(["a.png", "why"])
+        assert (tmp_path / "x.csv").read_text().splitlines() == ["source,error", "a.png,why"]
+    for source, target in (("", str(tmp_path)), (str(tmp_path), "")):
+        with pytest.raises(NeurocodecError, match="name of a folder is empty"):
+            bulk.find(source, target, {".png"}, ".nc")
 
 
 def test_any_filesystem() -> None:

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from neurocodec import api
 from neurocodec.cli import main
+from neurocodec.container import MAGIC
 from tests.commands import MODEL, assert_error, opened, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
@@ -158,6 +159,24 @@ def test_new_files_get_ordinary_rights(packed: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     assert packed.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_file_that_is_replaced_keeps_its_rights_and_its_links(picture: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "private.nc", tmp_path / "link.nc"
+    target.write_bytes(b"before")
+    target.chmod(0o600)
+    link.symlink_to("private.nc")
+    assert run("compress", picture, link, *MODEL, "--force").exit_code == 0
+    assert link.is_symlink()
+    assert target.read_bytes().startswith(MAGIC)
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_effort_that_changes_nothing_is_told(picture: Path, tmp_path: Path) -> None:
+    for model, told in (("ms-ssim", True), ("psnr", False)):
+        result = run("compress", picture, tmp_path / f"{model}.nc", "--model", model, "--effort", "1")
+        assert result.exit_code == 0
+        assert ("too small to be refined" in result.stderr) == told
 
 
 @pytest.mark.parametrize(

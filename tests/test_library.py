@@ -10,17 +10,26 @@ import pytest
 import torch
 
 import neurocodec
-from neurocodec import images
-from neurocodec.errors import ImageError
+from neurocodec import api, images
+from neurocodec.errors import DeviceError, ImageError, NeurocodecError
 from tests.drawing import draw
 from tests.golden.make import TINY
 
 
 def test_a_library_says_what_is_wrong_with_arguments() -> None:
     pixels = draw("shapes", 40, 40)
-    for wrong in ({"effort": 1.5}, {"device": "zz"}, {"effort": -1}, {"device": None}, {"model": None}):
+    for wrong in (
+        {"effort": 1.5},
+        {"device": "zz"},
+        {"effort": -1},
+        {"device": None},
+        {"model": None},
+        {"device": "meta"},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*{next(iter(wrong.values()))}"):
             neurocodec.compress(pixels, **cast(Any, {"model": str(TINY)} | wrong))
+    with pytest.raises(DeviceError, match="no device cuda:77"):
+        api.torch_device("cuda:77")
     data = neurocodec.compress(pixels, model=TINY)
     assert data == neurocodec.compress(pixels, model=str(TINY))
     assert neurocodec.decompress(data, TINY).width == 40
@@ -31,6 +40,15 @@ def test_a_library_says_what_is_wrong_with_arguments() -> None:
         neurocodec.Target("size", cast(Any, "1kB"))
     with pytest.raises(ValueError, match="is no Target"):
         neurocodec.compress_to(pixels, cast(Any, ("size", 1000)))
+
+
+def test_a_dash_is_a_name_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the library: standard input is the program's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(neurocodec.compress(draw("shapes", 40, 40), model=TINY))
+    assert neurocodec.info("-").width == 40
+    with pytest.raises(NeurocodecError):  # which kind of it, depends on whether Pillow knows .nc files by now
+        neurocodec.compress(Path("-"), model=TINY)
 
 
 def test_a_library_may_allow_larger_files(here: Path) -> None:

@@ -16,10 +16,11 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 import neurocodec.pillow
 from neurocodec import api, fields
 from neurocodec.container import pack, unpack
-from neurocodec.errors import ImageError, NeurocodecError
+from neurocodec.errors import ImageError, NeurocodecError, WeightsError
 from neurocodec.images import Picture, to_pillow
 from neurocodec.metadata import Metadata
 from tests.drawing import draw
+from tests.golden.make import TINY
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -103,6 +104,16 @@ def test_damaged_files_are_not_images(saved: Path) -> None:
     huge = pack(type(c)(**{**vars(c), "width": 10**6, "height": 10**6}))
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(huge))
+
+
+def test_damage_that_is_found_while_an_image_loads_is_pillows_error(saved: Path) -> None:
+    c = unpack(saved.read_bytes())
+    broken = pack(type(c)(**{**vars(c), "latents": c.latents[:8]}))
+    with Image.open(io.BytesIO(broken)) as image, pytest.raises(OSError, match="do not decode"):
+        image.load()
+    private = api.compress(draw("shapes", 40, 40), model=TINY)
+    with pytest.raises(WeightsError, match=r"private model .* name its file"):
+        api.compress(private)
 
 
 def test_metadata_go_on_as_pillow_hands_them_on(saved: Path, tmp_path: Path) -> None:

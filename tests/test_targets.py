@@ -98,7 +98,7 @@ def test_targets_are_met_by_the_file() -> None:
 def with_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny model, as if its file said what it was trained for."""
     loaded = weights.load(MODEL, torch.device("cpu"))
-    monkeypatch.setitem(weights._loaded, (MODEL, "cpu"), replace(loaded, objective=MSE))
+    monkeypatch.setitem(weights._loaded, (MODEL, "cpu"), ((), replace(loaded, objective=MSE)))
 
 
 @pytest.mark.usefixtures("with_objective")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import subprocess
 import sys
+import weakref
 import zipfile
 from pathlib import Path
 
@@ -111,6 +113,10 @@ def test_a_file_that_has_become_another_is_loaded_again(tmp_path: Path, monkeypa
         metadata = file.metadata() | {"note": "another"}
     safetensors.torch.save_file(safetensors.torch.load_file(TINY), path, metadata)
     assert weights.load("mine.safetensors", CPU).fingerprint != before.fingerprint
+    gone = weakref.ref(before)
+    del before
+    gc.collect()
+    assert gone() is None  # of many, the last one is kept
 
 
 def test_unknown_ids_are_refused() -> None:

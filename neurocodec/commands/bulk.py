@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -120,19 +121,32 @@ def do(
     quiet, as_json = chosen.pop("quiet"), chosen.pop("as_json")
     rows, skipped = engine.find(source, target, extensions, suffix)
     tell(f"{counted(len(rows))} to do, {skipped} done already.", quiet)
-    failed, bytes_in, bytes_out = [], 0, 0
-    for row in engine.run(rows, engine.Work(**fixed, **chosen), workers, address) if rows else ():
-        bytes_in, bytes_out = bytes_in + row["bytes_in"], bytes_out + row["bytes_out"]
-        if row["error"]:
-            failed.append(row)
-            tell(f"Error: {row['source']}: {row['error']}", False)
-        if as_json:
-            click.echo(json.dumps(row))
-    if table is not None:
-        with table.open("w", newline="", errors="replace") as file:
-            writer = csv.writer(file)
-            writer.writerow(["source", "error"])
-            writer.writerows([row["source"], row["error"]] for row in failed)
-    tell(f"{len(rows) - len(failed)} of {counted(len(rows))}: {bytes_in} bytes -> {bytes_out} bytes", quiet)
+    failed, bytes_in, bytes_out = 0, 0, 0
+    with failures(table) as note:
+        for row in engine.run(rows, engine.Work(**fixed, **chosen), workers, address) if rows else ():
+            bytes_in, bytes_out = bytes_in + row["bytes_in"], bytes_out + row["bytes_out"]
+            if row["error"]:
+                failed += 1
+                note([row["source"], row["error"]])
+                tell(f"Error: {row['source']}: {row['error']}", False)
+            if as_json:
+                click.echo(json.dumps(row))
+    tell(f"{len(rows) - failed} of {counted(len(rows))}: {bytes_in} bytes -> {bytes_out} bytes", quiet)
     if failed:
-        raise NeurocodecError(f"{len(failed)} of {counted(len(rows))} failed; the others are done.")
+        raise NeurocodecError(f"{failed} of {counted(len(rows))} failed; the others are done.")
+
+
+@contextmanager
+def failures(table: Path | None) -> Iterator[Callable[[list[str]], Any]]:
+    """What takes rows of the table of failures, which stands on the disk as far as it goes. Raises NeurocodecError."""
+    if table is None:
+        yield lambda row: None
+        return
+    try:
+        file = table.open("w", newline="", errors="replace", buffering=1)
+    except OSError as error:
+        raise NeurocodecError(f"{table}: cannot be written: {error.strerror}.") from error
+    with file:
+        writer = csv.writer(file)
+        writer.writerow(["source", "error"])
+        yield writer.writerow

@@ -275,6 +275,8 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
                     f"{settings.target} cannot be met: the nearest is {fitted.value:.6g}, at quality {quality:g} "
                     "(--nearest takes it)."
                 )
+    if settings.effort and not api.refines(picture.width, picture.height, settings.model, settings.device):
+        notes = (*notes, "the picture is too small to be refined: --effort changed nothing.")
     write_target(target, packed)
     if settings.verify and target != STANDARD and read_source(target) != packed:
         raise NeurocodecError(f"{target}: what is on the disk is not what was written: the disk is faulty.")

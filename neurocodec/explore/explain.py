@@ -73,7 +73,7 @@ def _level(loaded: LoadedModel, pixels: Pixels, grey: bool, quality: float, repo
     if objective is not None:
         refiner = Refiner(codec, objective)
         multiplier = refiner.multiplier(position)
-        if large or not objective.ms_ssim:
+        if min(height, width) >= objective.smallest:
             with torch.inference_mode():
                 distortion = refiner.distortion(decoded, as_tensor(pixels))
         if not (objective.ms_ssim or objective.coarse):

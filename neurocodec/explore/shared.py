@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from neurocodec.commands.shared import device_option, json_option, max_pixels_option, naming, quiet_option, read_picture
+from neurocodec.commands.shared import (
+    check_model,
+    device_option,
+    json_option,
+    max_pixels_option,
+    naming,
+    quiet_option,
+    read_picture,
+)
 from neurocodec.files import STANDARD, check_target, write_target
 from neurocodec.options import Number, WholeNumber, force_option
 
@@ -54,6 +62,7 @@ class Settings:
         """The extension that a picture is written with, after all that can be checked before any work; also: others
         that the command takes."""
         check_target(source, target, self.force)
+        check_model(self.model, self.device)
         extension = ".png" if target == STANDARD else Path(target).suffix
         from neurocodec import images
 

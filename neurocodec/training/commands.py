@@ -100,8 +100,12 @@ from neurocodec.options import Number, WholeNumber, force_option
     show_default=True,
     help="Of all that is drawn at random.",
 )
-@click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True, help="Between two checkpoints.")
-@click.option("--validate-minutes", type=float, default=20.0, show_default=True, help="Between two looks at --valid.")
+@click.option(
+    "--checkpoint-minutes", type=Number(min=0), default=5.0, show_default=True, help="Between two checkpoints."
+)
+@click.option(
+    "--validate-minutes", type=Number(min=0), default=20.0, show_default=True, help="Between two looks at --valid."
+)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )

@@ -42,6 +42,5 @@ class SynthesisModel(nn.Module):
     def held(self, pixels: Tensor, position: int, refined: bool) -> tuple[Tensor, int]:
         """pixels (H, W, 3) uint8 -> what a file holds of them, y_hat (1, H/16, W/16, M), and its bytes."""
         steps = STEPS[int(torch.multinomial(torch.tensor(ODDS), 1))] if refined else 0
-        latents = self.refiner.refine(pixels, position, steps)
-        data, y_hat = self.codec.encode_latents(latents.y, latents.z, position, latents.decided)
-        return y_hat / ONE, len(data)
+        coded = self.refiner.refine(pixels, position, steps)
+        return coded.y_hat / ONE, len(coded.data)
