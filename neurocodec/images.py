@@ -106,7 +106,7 @@ def _telling_damage() -> Iterator[None]:
     """What Pillow's readers raise, which may be anything, is an ImageError."""
     try:
         yield
-    except (ImageError, UnidentifiedImageError, MemoryError):
+    except (NeurocodecError, UnidentifiedImageError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error.__cause__, NeurocodecError):  # of our own plugin, which says it better
