@@ -6,8 +6,10 @@ what a worker does with one file: read it, code it, write it whole. Files may li
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -37,16 +39,20 @@ class Work:
     max_pixels: int = DEFAULT_MAX_PIXELS
     extension: str = ".png"  # of decoded pictures
 
-    def __call__(self, data: bytes) -> bytes:
-        """A file's bytes -> those of the file made of it. Raises NeurocodecError."""
+    def __call__(self, data: bytes) -> tuple[bytes, tuple[str, ...]]:
+        """A file's bytes -> those of the file made of it, and notes of what that does not hold. Raises
+        NeurocodecError."""
         if not self.compress:
-            return images.write(api.decompress(data, self.model, self.device, self.max_pixels), self.extension)[0]
+            picture = api.decompress(data, self.model, self.device, self.max_pixels)
+            made, notes = images.write(picture, self.extension)
+            return made, (*picture.notes, *notes)
         picture = images.read(data, self.max_pixels)
         picture = images.stripped(picture) if self.strip else picture
         how: dict[str, Any] = {"model": self.model} if self.model else {}
-        return api.compress(
+        made = api.compress(
             picture, self.quality, device=self.device, effort=self.effort, alpha_quality=self.alpha_quality, **how
         )
+        return made, picture.notes
 
 
 class Worker:
@@ -60,15 +66,16 @@ class Worker:
             torch.set_num_threads(threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row with "source" and "target" -> with bytes in and out, seconds, and an error or ""."""
-        start, done = time.perf_counter(), {"bytes_in": 0, "bytes_out": 0, "error": ""}
+        """A row with "source" and "target" -> with bytes in and out, seconds, notes (a line each), and an error or
+        ""."""
+        start, done = time.perf_counter(), {"bytes_in": 0, "bytes_out": 0, "notes": "", "error": ""}
         try:
             data = read(row["source"])
             done["bytes_in"] = len(data)
             with memory_errors():
-                made = self.work(data)
+                made, notes = self.work(data)
             write(row["target"], made)
-            done["bytes_out"] = len(made)
+            done |= {"bytes_out": len(made), "notes": "\n".join(notes)}
         except NeurocodecError as error:
             done["error"] = str(error)
         except MemoryError:
@@ -76,60 +83,106 @@ class Worker:
         return row | done | {"seconds": time.perf_counter() - start}
 
 
-def place(url: str) -> tuple[Any, str]:
-    """The file system that a URL or a path names, and the path in it. Raises NeurocodecError, OSError."""
+@contextmanager
+def system_errors(what: str) -> Iterator[None]:
+    """What file systems raise within, which may be anything that a store's own library has, is a NeurocodecError."""
     try:
+        yield
+    except (NeurocodecError, MemoryError):
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise NeurocodecError(f"{what}: {reason.rstrip('.')}.") from error
+
+
+def place(url: str) -> tuple[Any, str]:
+    """The file system that a URL or a path names, and the path in it. Raises NeurocodecError, for a protocol that
+    fsspec does not know or has no package for."""
+    with system_errors(url):
         found: tuple[Any, str] = url_to_fs(url)
-    except (ValueError, ImportError) as error:  # a protocol that fsspec does not know, or has no package for
-        raise NeurocodecError(f"{url}: {str(error).rstrip('.')}.") from error
     return found
 
 
 def read(url: str) -> bytes:
     """All bytes of a file, anywhere. Raises NeurocodecError."""
-    try:
-        system, path = place(url)
+    system, path = place(url)
+    with system_errors("cannot be read"):
         data: bytes = system.cat_file(path)
-        return data
-    except OSError as error:
-        raise NeurocodecError(f"cannot be read: {error.strerror or error}.") from error
+    return data
 
 
 def write(url: str, data: bytes) -> None:
     """A file, anywhere, whole or not at all: object stores do that by themselves. Raises NeurocodecError."""
-    try:
-        system, path = place(url)
+    system, path = place(url)
+    with system_errors("cannot be written"):
         system.makedirs(system._parent(path), exist_ok=True)
         if isinstance(system, LocalFileSystem):
             write_target(path, data)
         else:
             system.pipe_file(path, data)
-    except OSError as error:
-        raise NeurocodecError(f"cannot be written: {error.strerror or error}.") from error
 
 
-def find(source: str, target: str, extensions: set[str], suffix: str) -> tuple[list[dict[str, str]], int]:
-    """The files below a folder or URL that are still to be done -> rows of "source" and "target", and how many
-    are done already. Raises NeurocodecError if there are none at all."""
+@dataclass(frozen=True)
+class Found:
+    """What is below a folder or URL."""
+
+    rows: list[dict[str, str]]  # of "source" and "target": files that are still to be done
+    done: int  # so many are done already
+    closed: list[dict[str, str]]  # of "source" and "error": folders that cannot be read
+    left_out: list[str]  # links to folders, and hidden files and folders
+
+
+def find(source: str, target: str, extensions: set[str], suffix: str) -> Found:
+    """The files below a folder or URL. Raises NeurocodecError if there are none at all."""
     if not (source and target):
         raise NeurocodecError("the name of a folder is empty.")
     system, root = place(source)
-    if not system.exists(root):
-        raise NeurocodecError(f"{source}: there is no such folder.")
-    # Pipes and devices, which fsspec calls "other", are no files.
-    listed = [path for path, found in system.find(root, detail=True).items() if found.get("type") != "other"]
-    inside = [PurePosixPath(path).relative_to(root) for path in sorted(listed)]
-    inside = [p for p in inside if p.suffix.lower() in extensions and not any(part[0] == "." for part in p.parts)]
-    if not inside:
+    with system_errors(source):
+        if not system.exists(root):
+            raise NeurocodecError(f"{source}: there is no such folder.")
+        if system.isfile(root):
+            raise NeurocodecError(f"{source} is a file: name its folder, or use `neurocodec compress` or `decompress`.")
+        listed, closed, left_out = _listed(system, root)
+    paths = [PurePosixPath(path).relative_to(root) for path in sorted(listed)]
+    inside = [p for p in paths if p.suffix.lower() in extensions and not hidden(p)]
+    if not (inside or closed):
         raise NeurocodecError(f"{source}: there is no {kind_of_file(extensions)} file in it.")
     there, top = place(target)
-    finished = {str(PurePosixPath(path).relative_to(top)) for path in there.find(top)} if there.exists(top) else set()
+    with system_errors(target):
+        before = there.find(top) if there.exists(top) else []
+    finished = {str(PurePosixPath(path).relative_to(top)) for path in before}
     rows = [
         {"source": system.unstrip_protocol(f"{root}/{path}"), "target": there.unstrip_protocol(f"{top}/{name}")}
         for path, name in mirrored(inside, suffix).items()
         if str(name) not in finished
     ]
-    return rows, len(inside) - len(rows)
+    return Found(rows, len(inside) - len(rows), closed, left_out + [str(p) for p in paths if hidden(p)])
+
+
+def hidden(path: PurePosixPath) -> bool:
+    """Whether it, or a folder of it, begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _listed(system: Any, root: str) -> tuple[list[str], list[dict[str, str]], list[str]]:
+    """Files below a path; folders that cannot be read, as :class:`Found` has them; and links to folders and hidden
+    ones."""
+    if not isinstance(system, LocalFileSystem):
+        return system.find(root), [], []  # one request where a walk takes one for each folder
+    files, closed, passed_over = list[str](), list[dict[str, str]](), list[str]()
+
+    def refuse(error: OSError) -> None:
+        closed.append({"source": str(error.filename), "error": f"cannot be read: {error.strerror}."})
+
+    for place, folders, names in os.walk(root, onerror=refuse):
+        folder = place.replace(os.sep, "/")
+        # Links that lead nowhere, too: that they cannot be read is to be told. Pipes and devices are no files.
+        paths = [f"{folder}/{name}" for name in names]
+        files += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+        odd = {name for name in folders if name.startswith(".") or os.path.islink(f"{folder}/{name}")}
+        passed_over += [f"{folder}/{name}" for name in sorted(odd)]
+        folders[:] = [name for name in folders if name not in odd]
+    return files, closed, passed_over
 
 
 def run(

@@ -37,7 +37,7 @@ WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
 LAID_PIXELS = 1 << 20  # at a time
-JPEG_SIDE = 65500  # pixels, libjpeg's limit
+SIDES = {"JPEG": 65500, "WEBP": 16383}  # pixels at most: the limits of libjpeg and of the format
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -199,6 +199,20 @@ def check_extension(extension: str, also: Iterable[str] = ()) -> None:
         raise ImageError(f"cannot write {extension or 'a file without extension'}: use one of {known}.")
 
 
+def check_fits(extension: str, width: int, height: int, alpha: bool = False) -> None:
+    """Before any work: raise ImageError unless :func:`write` can write such a picture with the file extension."""
+    check_extension(extension)
+    form, _ = OUTPUTS[extension.lower()]
+    if alpha and form not in WITH_ALPHA:
+        raise ImageError(
+            f"{form} cannot hold its transparency: use .png (`decompress` has --background to lay it on a colour)."
+        )
+    if max(width, height) > SIDES.get(form, max(width, height)):  # or libjpeg prints what it thinks of it
+        raise ImageError(
+            f"a {width}x{height} picture does not fit into {form}, whose sides end at {SIDES[form]} pixels: use .png."
+        )
+
+
 def to_pillow(picture: Picture) -> Image.Image:
     """A Pillow image in mode RGB, RGBA, L or LA."""
     pixels = picture.pixels[:, :, :1] if picture.grey else picture.pixels
@@ -210,16 +224,8 @@ def to_pillow(picture: Picture) -> Image.Image:
 def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     """The picture as an image file's bytes, in the format of a file extension such as ".png", and notes of
     what the format cannot hold. Raises ImageError, for transparency that would be lost too."""
-    check_extension(extension)
+    check_fits(extension, picture.width, picture.height, picture.alpha is not None)
     form, options = OUTPUTS[extension.lower()]
-    if picture.alpha is not None and form not in WITH_ALPHA:
-        raise ImageError(
-            f"{form} cannot hold its transparency: use .png (`decompress` has --background to lay it on a colour)."
-        )
-    if form == "JPEG" and max(picture.width, picture.height) > JPEG_SIDE:  # or libjpeg prints what it thinks of it
-        raise ImageError(
-            f"a {picture.width}x{picture.height} picture does not fit into JPEG, whose sides end at {JPEG_SIDE} pixels."
-        )
     known = len(picture.notes)
     if picture.grey and form in COLOUR_ONLY:
         picture = in_colours(picture)

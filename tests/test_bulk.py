@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -79,8 +81,8 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     assert "not a picture" in row["error"]
 
     (packed / "01.nc").unlink()
-    rows, skipped = bulk.find(str(photos), str(packed), {".png"}, ".nc")
-    assert (len(rows), skipped) == (2, PICTURES - 1)  # the lost one, and the bad one again
+    found = bulk.find(str(photos), str(packed), {".png"}, ".nc")
+    assert (len(found.rows), found.done) == (2, PICTURES - 1)  # the lost one, and the bad one again
 
 
 def test_a_table_of_failures_is_begun_before_the_work(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_table_of_failures_is_begun_before_the_work(tmp_path: Path) -> None:
     ):
         pytest.fail("it began to work")
     with failures(tmp_path / "x.csv") as note:
-        note(["a.png", "why"])
+        note("a.png", "why")
         assert (tmp_path / "x.csv").read_text().splitlines() == ["source,error", "a.png,why"]
     for source, target in (("", str(tmp_path)), (str(tmp_path), "")):
         with pytest.raises(NeurocodecError, match="name of a folder is empty"):
@@ -104,13 +106,14 @@ def test_any_filesystem() -> None:
     path = "/in/a/b.ppm"
     memory.pipe_file(path, b"P6 60 50 255\n" + pixels.tobytes())
     memory.pipe_file("/in/.hidden/x.ppm", b"left out")
-    rows, skipped = bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc")
-    assert (len(rows), skipped) == (1, 0)
-    done = bulk.Worker(bulk.Work(True, 60, str(TINY)), 1)(rows[0])
-    assert done["error"] == ""
+    found = bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc")
+    assert (len(found.rows), found.done, found.left_out) == (1, 0, [".hidden/x.ppm"])
+    done = bulk.Worker(bulk.Work(True, 60, str(TINY)), 1)(found.rows[0])
+    assert (done["error"], done["notes"]) == ("", "")
     assert memory.cat_file("/packed/a/b.nc") == api.compress(pixels, 60, str(TINY))
-    assert bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc") == ([], 1)
-    back, _ = bulk.find("memory://packed", "memory://out", {".nc"}, ".png")
+    again = bulk.find("memory://in", "memory://packed", {".ppm"}, ".nc")
+    assert (again.rows, again.done) == ([], 1)
+    back = bulk.find("memory://packed", "memory://out", {".nc"}, ".png").rows
     assert bulk.Worker(bulk.Work(False, model=str(TINY)), 1)(back[0])["error"] == ""
     assert memory.cat_file("/out/a/b.png").startswith(b"\x89PNG")
 
@@ -119,8 +122,51 @@ def test_any_filesystem() -> None:
 def test_pipes_are_no_files(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     os.mkfifo(tmp_path / "pipe.png")
-    rows, _ = bulk.find(str(tmp_path), str(tmp_path / "out"), {".png"}, ".nc")
+    rows = bulk.find(str(tmp_path), str(tmp_path / "out"), {".png"}, ".nc").rows
     assert [Path(row["source"]).name for row in rows] == ["x.png"]
+
+
+def test_what_is_no_file_and_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = tmp_path / "photos"
+    for folder in ("open", ".hidden", "closed"):
+        (photos / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(photos / folder / "x.png")
+    (photos / "file.png").symlink_to(photos / "open" / "x.png")
+    (photos / "nowhere.png").symlink_to("missing")
+    (photos / "folder").symlink_to(photos / "open", target_is_directory=True)
+    scan = os.scandir
+
+    def denied(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)  # rights do not stop root
+    found = bulk.find(str(photos), str(tmp_path / "out"), {".png"}, ".nc")
+    assert [Path(row["source"]).name for row in found.rows] == ["file.png", "nowhere.png", "x.png"]
+    assert found.closed == [{"source": str(photos / "closed"), "error": "cannot be read: Permission denied."}]
+    assert [Path(path).name for path in found.left_out] == [".hidden", "folder"]
+    with pytest.raises(NeurocodecError, match="is a file: name its folder"):
+        bulk.find(str(photos / "open" / "x.png"), str(tmp_path / "out"), {".png"}, ".nc")
+
+
+def test_notes_come_back(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).convert("CMYK").save(tmp_path / "x.tif")
+    row = {"source": str(tmp_path / "x.tif"), "target": str(tmp_path / "x.nc")}
+    done = bulk.Worker(bulk.Work(True, model=str(TINY)), 1)(row)
+    assert done["error"] == ""
+    assert "CMYK" in done["notes"]
+
+
+def test_whatever_a_store_raises_is_a_files_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_down(self: Any, path: str) -> bytes:
+        raise RuntimeError("SlowDown")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", slow_down)
+    done = bulk.Worker(bulk.Work(True, model=str(TINY)), 1)({"source": "memory://a.png", "target": "memory://a.nc"})
+    assert done["error"] == "cannot be read: SlowDown."
+    with pytest.raises(NeurocodecError, match="github://x: "):
+        bulk.find("github://x", "out", {".png"}, ".nc")
 
 
 def test_what_is_not_there() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from neurocodec.commands.folders import some_of
 from neurocodec.commands.shared import (
     PRIVATE_SUFFIX,
     check_model,
@@ -119,28 +120,40 @@ def do(
         check_model(chosen["model"], chosen["device"] if address is None else "cpu", fixed["compress"])
     workers, table = chosen.pop("workers"), chosen.pop("failures")
     quiet, as_json = chosen.pop("quiet"), chosen.pop("as_json")
-    rows, skipped = engine.find(source, target, extensions, suffix)
-    tell(f"{counted(len(rows))} to do, {skipped} done already.", quiet)
-    failed, bytes_in, bytes_out = 0, 0, 0
-    with failures(table) as note:
-        for row in engine.run(rows, engine.Work(**fixed, **chosen), workers, address) if rows else ():
+    found = engine.find(source, target, extensions, suffix)
+    if found.left_out:
+        tell(f"Hidden files and folders and links to folders are left out: {some_of(found.left_out)}", quiet)
+    tell(f"{counted(len(found.rows))} to do, {found.done} done already.", quiet)
+    failed, bytes_in, bytes_out = len(found.closed), 0, 0
+    with failures(table) as fails:
+        for folder in found.closed:
+            fails(folder["source"], folder["error"])
+        for row in engine.run(found.rows, engine.Work(**fixed, **chosen), workers, address) if found.rows else ():
             bytes_in, bytes_out = bytes_in + row["bytes_in"], bytes_out + row["bytes_out"]
+            notes = row["notes"].splitlines()
+            for note in notes:
+                tell(f"Note: {row['source']}: {note}", quiet)
             if row["error"]:
                 failed += 1
-                note([row["source"], row["error"]])
-                tell(f"Error: {row['source']}: {row['error']}", False)
+                fails(row["source"], row["error"])
             if as_json:
-                click.echo(json.dumps(row))
-    tell(f"{len(rows) - failed} of {counted(len(rows))}: {bytes_in} bytes -> {bytes_out} bytes", quiet)
+                click.echo(json.dumps(row | {"notes": notes}))
+    total = len(found.rows) + len(found.closed)
+    tell(f"{total - failed} of {counted(total)}: {bytes_in} bytes -> {bytes_out} bytes", quiet)
     if failed:
-        raise NeurocodecError(f"{failed} of {counted(len(rows))} failed; the others are done.")
+        raise NeurocodecError(f"{failed} of {counted(total)} failed; the others are done.")
 
 
 @contextmanager
-def failures(table: Path | None) -> Iterator[Callable[[list[str]], Any]]:
-    """What takes rows of the table of failures, which stands on the disk as far as it goes. Raises NeurocodecError."""
+def failures(table: Path | None) -> Iterator[Callable[[str, str], None]]:
+    """What tells of failures, sources and why, and writes the table of them, which stands on the disk as far as it
+    goes. Raises NeurocodecError."""
+
+    def say(source: str, why: str) -> None:
+        tell(f"Error: {source}: {why}", False)
+
     if table is None:
-        yield lambda row: None
+        yield say
         return
     try:
         file = table.open("w", newline="", errors="replace", buffering=1)
@@ -149,4 +162,9 @@ def failures(table: Path | None) -> Iterator[Callable[[list[str]], Any]]:
     with file:
         writer = csv.writer(file)
         writer.writerow(["source", "error"])
-        yield writer.writerow
+
+        def write(source: str, why: str) -> None:
+            say(source, why)
+            writer.writerow([source, why])
+
+        yield write

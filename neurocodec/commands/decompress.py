@@ -118,12 +118,16 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
     extension = settings.extension or (".png" if target == STANDARD else Path(target).suffix)
     from neurocodec import images
 
-    images.check_extension(extension)
+    images.check_extension(extension)  # before anything is read
     data = read_source(source)
     from neurocodec.fields import info
 
     with naming(input_name(source)):
         said = info(data)  # what is no such file, is refused without torch, which takes a moment to load
+    width, height = (-(-side // settings.scale) for side in (said.width, said.height))
+    with naming(output_name(target)):
+        images.check_fits(extension, width, height, bool(said.alpha) and settings.colour is None)
+    with naming(input_name(source)):
         from neurocodec import api
 
         hidden = settings.quiet or said.width * said.height < BAR_PIXELS

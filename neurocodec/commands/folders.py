@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def find_inside(
     return inside, {path.relative_to(folder): error for path, error in closed.items()}
 
 
-def some_of(paths: list[Path]) -> str:
+def some_of(paths: Sequence[Path | str]) -> str:
     """The first of them, in words."""
     return ", ".join(str(path) for path in paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
 

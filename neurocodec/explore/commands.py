@@ -4,15 +4,17 @@ when --help names them."""
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from neurocodec.catalogue import DEFAULT_MODEL
 from neurocodec.commands.batch import Outcome, report
-from neurocodec.commands.shared import naming, progress_bar
+from neurocodec.commands.shared import check_model, naming, progress_bar
 from neurocodec.errors import ImageError, NeurocodecError
-from neurocodec.explore.shared import Settings, on_white, seed_option, settings_options, write
+from neurocodec.explore.shared import Settings, check_fits, on_white, seed_option, settings_options, write
 from neurocodec.files import STANDARD, check_target, input_name, output_name, write_target
 from neurocodec.limits import excess
 from neurocodec.options import Number, WholeNumber
@@ -56,6 +58,9 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
     from neurocodec.images import Picture
 
     given, notes = on_white(settings.read(like)) if like is not None else (None, ())
+    if given is not None:
+        width, height = given.width, given.height
+    check_fits(target, extension, width, height)
     loaded = settings.load()
     position = loaded.position(settings.hundredths)
     if given is not None:
@@ -63,7 +68,6 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
     else:
         pixels = sampling.sample(loaded.codec, position, height, width, temperature, seed)
     notes += write(Picture(pixels), target, extension)
-    height, width = pixels.shape[:2]
     fields = {"out": target, "width": width, "height": height, "quality": settings.quality}
     fields |= {"temperature": temperature, "seed": seed}
     line = f"{target}: a sample of {width}x{height} pixels, quality {settings.quality:g}, temperature {temperature:g}"
@@ -112,8 +116,10 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
     from neurocodec.explore import sheet, walk
     from neurocodec.images import Picture
 
-    with naming(target):
-        sheet.check_strip(a.width, 1 if form else steps)
+    if not form:
+        with naming(target):
+            width = sheet.strip_width(a.width, steps)
+        check_fits(target, extension, width, a.height)
     loaded = settings.load()
     position, grey, shown = loaded.position(settings.hundredths), a.grey and b.grey, []
     with progress_bar("interpolating", settings.quiet) as progress:
@@ -161,6 +167,8 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     from neurocodec.explore import sheet, walk
     from neurocodec.images import Picture
 
+    shown = walk.shown(picture.width, side), walk.shown(picture.height, side)
+    check_fits(target, extension, *sheet.sheet_size(*shown, channels))
     loaded = settings.load()
     position, rows = loaded.position(settings.hundredths), []
     with progress_bar("traversing", settings.quiet) as progress:
@@ -170,7 +178,7 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     notes += write(Picture(sheet.contact_sheet(rows)), target, extension)
     moved = [{"channel": r.channel, "share": r.share, "deviation": r.deviation} for r in rows]
     line = (
-        f"{input_name(source)} -> {output_name(target)}: {len(rows)} channels, "
+        f"{input_name(source)} -> {output_name(target)}: {len(rows)} channel{'s' * (len(rows) > 1)}, "
         f"which take {100 * sum(r.share for r in rows):.1f} % of its bits"
     )
     fields = {"in": source, "out": target, "quality": settings.quality, "channels": moved}
@@ -201,16 +209,25 @@ def explain(source: str, target: str, qualities: str, **common: Any) -> None:
     check_target(source, target, settings.force)
     if target != STANDARD and Path(target).suffix.lower() not in (".html", ".htm"):
         raise NeurocodecError(f"{target}: explain writes a page: name it .html.")
+    check_model(settings.model, settings.device)
     picture = settings.read(source)
     from neurocodec.explore import explain as explaining
     from neurocodec.explore import page
 
     loaded = settings.load()
+    if loaded.restores:
+        raise NeurocodecError(
+            f"{settings.model} is an encoder that restores, and so no codec to explain: leave --model out, or choose "
+            "psnr."
+        )
     with progress_bar("explaining", settings.quiet) as progress:
         levels = explaining.levels(loaded, picture, shown, progress)
     chosen = next(v for v in levels if v.quality == settings.quality)
     name = "standard input" if source == STANDARD else Path(source).name
-    html = page.render(name, settings.model, picture.pixels, levels, chosen, picture.notes)
+    words = ["neurocodec", "explain", Path(source).name, "OUT.html"]
+    words += ["--quality", f"{chosen.quality:g}", "--qualities", ",".join(f"{v:g}" for v in shown)]
+    words += ["--model", settings.model] if settings.model != DEFAULT_MODEL else []
+    html = page.render(name, settings.model, shlex.join(words), picture.pixels, levels, chosen, picture.notes)
     write_target(target, html.encode(errors="replace"))
     fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"quality": chosen.quality, "bits_y": float(chosen.usage.y.sum()), "bits_z": float(chosen.usage.z.sum())}

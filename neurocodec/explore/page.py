@@ -21,9 +21,15 @@ SHARE = 0.9  # of the bits of y, for counting the channels that matter
 
 
 def render(
-    name: str, model: str, original: Pixels, levels: Sequence[Level], chosen: Level, notes: Sequence[str]
+    name: str,
+    model: str,
+    command: str,
+    original: Pixels,
+    levels: Sequence[Level],
+    chosen: Level,
+    notes: Sequence[str],
 ) -> str:
-    """The whole page. chosen is one of levels; original (H, W, 3) is what they are of."""
+    """The whole page. command is what makes it; chosen is one of levels; original (H, W, 3) is what they are of."""
     height, width = original.shape[:2]
     scale = min(1.0, WIDEST / max(height, width))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -69,7 +75,7 @@ def render(
         "curve": charts.curve(levels, chosen.quality, "distortion over rate"),
         "table": "".join(level_row(v, v is chosen) for v in levels),
         "version": neurocodec.__version__,
-        "command": escape(f"neurocodec explain {name} OUT.html --quality {chosen.quality:g}"),
+        "command": escape(command),
         "model": escape(model),
         "notes": escape(" ".join(notes)),
         "data": json.dumps(data).replace("<", "\\u003c"),

@@ -10,7 +10,7 @@ import click
 from neurocodec.commands.batch import Outcome, report
 from neurocodec.commands.shared import naming, progress_bar
 from neurocodec.errors import NeurocodecError
-from neurocodec.explore.shared import Settings, seed_option, settings_options, write
+from neurocodec.explore.shared import Settings, check_fits, seed_option, settings_options, write
 from neurocodec.files import check_target, input_name, output_name
 from neurocodec.options import WholeNumber
 
@@ -48,6 +48,7 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
     from neurocodec.explore import inpaint as inpainting
     from neurocodec.images import LOSSLESS
 
+    check_fits(target, extension, picture.width, picture.height, picture.alpha is not None)
     with naming(mask):
         hidden = inpainting.mask_of(painted, picture)
     loaded, way = settings.load(), inpainting.Way(method, settings.quality, steps, seed)
@@ -91,6 +92,7 @@ def restore(source: str, target: str, passes: int, **common: Any) -> None:
     settings = Settings(**common)
     extension = settings.check(source, target)
     picture = settings.read(source)
+    check_fits(target, extension, picture.width, picture.height, picture.alpha is not None)
     from neurocodec import alpha
     from neurocodec.encoding import as_stored
     from neurocodec.explore import restore as restoring

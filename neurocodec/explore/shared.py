@@ -92,6 +92,14 @@ def settings_options(quality: float, model: str) -> Callable[[Function], Functio
     return decorate
 
 
+def check_fits(target: str, extension: str, width: int, height: int, alpha: bool = False) -> None:
+    """Before any work: raise ImageError unless the target can hold such a picture."""
+    from neurocodec import images
+
+    with naming(target):
+        images.check_fits(extension, width, height, alpha)
+
+
 def write(picture: Picture, target: str, extension: str) -> tuple[str, ...]:
     """Write a picture -> notes of what its format cannot hold."""
     from neurocodec import images

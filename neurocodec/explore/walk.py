@@ -66,6 +66,11 @@ def traverse(codec: Codec, position: int, pixels: Tensor, channels: int, side: i
         yield Row(channel, share, deviation, tuple(shown))
 
 
+def shown(length: int, side: int) -> int:
+    """So many pixels of a side of so many are in the middle, or less, where the grid ends behind it."""
+    return min(length, side * STRIDE)
+
+
 def middle(bounds: tuple[int, int], side: int) -> Area:
     """The middle of a picture, in units of 64 pixels."""
     spans = []
