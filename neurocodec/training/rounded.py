@@ -7,9 +7,14 @@ the context learn from whole symbols only, and the encoder from how probable eac
 with a straight-through gradient (Bengio, Leonard, Courville 2013, "Estimating or propagating gradients through
 stochastic neurons") for the choice that stochastic Gumbel annealing (Yang, Bamler, Mandt 2020, "Improving inference
 for neural image compression") relaxes for one picture.
+
+Where tables are wide, the nearest points of a trellis take the place of a draw. They are what decoder and context
+learn from; the gradient is that of where a latent comes to lie in the mean, and of what it costs in the mean.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -184,7 +189,6 @@ class RoundedModel(nn.Module):
         super().__init__()
         self.networks = networks
         self.prior, self.prior_only = prior, prior_only
-        self.means = Means(prior.codec.y_tables) if prior.codec.y_tables.pairs_from else None
         self.register_buffer("done", torch.zeros(()))
 
     def forward(self, x: Tensor, t: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -198,6 +202,12 @@ class RoundedModel(nn.Module):
         if self.training and self.prior_only:
             return x, bits_y, bits_z
         return self.networks.g_s(y_hat, t), bits_y, bits_z
+
+    @cached_property
+    def means(self) -> Means | None:
+        """Of the codec's trellis, if it has one. Seconds of work, which only training needs."""
+        tables = self.prior.codec.y_tables
+        return Means(tables).to(self.done.device) if tables.pairs_from else None
 
     def rounding(self, t: Tensor) -> Rounding:
         """How symbols come about."""
