@@ -21,10 +21,10 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=31,
+        id=33,
         name="ms-ssim",
-        file="ms-ssim-31.safetensors",
-        sha256="c5049562332529b4a0e9bc2383d0961cba5e2082325ca871fee59b093cf59a20",
+        file="ms-ssim-33.safetensors",
+        sha256="bdc2d7848ac850a3e62c71a796a1eea825ea5252e7b5c7fd34db631080a5e2bd",
         about="tuned for MS-SSIM",
     ),
     Model(
