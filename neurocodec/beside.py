@@ -26,7 +26,7 @@ def replace(path: Path, data: bytes) -> None:
     """Make a file of these bytes, or replace it; of a link, what it leads to. Raises OSError, and then leaves what was
     there."""
     if path.is_symlink():
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # of a loop, the link itself
     folder = path.absolute().parent
     if folder not in _cleaned:
         _cleaned.add(folder)

@@ -170,6 +170,10 @@ def test_a_file_that_is_replaced_keeps_its_rights_and_its_links(picture: Path, t
     assert link.is_symlink()
     assert target.read_bytes().startswith(MAGIC)
     assert target.stat().st_mode & 0o777 == 0o600
+    loop = tmp_path / "loop.nc"
+    loop.symlink_to("loop.nc")
+    assert run("compress", picture, loop, *MODEL).exit_code == 0
+    assert loop.read_bytes() == target.read_bytes()
 
 
 def test_effort_that_changes_nothing_is_told(picture: Path, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_tiny_pictures(tmp_path: Path) -> None:
         (["in.png", "half.png", "x.xyz"], [".xyz", ".png"]),
         (["in.png", "half.png", "black.png"], ["black.png exists", "--force"]),
         (["in.png", "half.png", "half.png", "--force"], ["itself"]),
-        (["clear.png", "half.png", "x.jpg"], ["hides everything"]),
+        (["clear.png", "half.png", "x.jpg"], ["x.jpg", "cannot hold its transparency"]),
         (["in.png", "half.png", "x.png", "--max-pixels", "9"], ["limit of 9"]),
     ],
 )
