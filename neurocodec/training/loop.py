@@ -228,7 +228,7 @@ def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
         return model, Objective.distortion
     # The arithmetic of files is exact, and so little of a step that float32 costs nothing.
     allow_tf32(not run.settings.rounded)
-    if not run.settings.compile or run.settings.synthesis_only:  # of which most is no graph
+    if not run.settings.compile or run.settings.rounded:  # of which the trellis is no graph
         return model, Objective.distortion
     return compiled(model), compiled(Objective.distortion)
 
