@@ -64,3 +64,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a.png", "b.png", "deep/c.png"):
         shutil.copy("in.png", tmp_path / "photos" / name)
     return tmp_path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "in.png"
+    Image.fromarray(draw("shapes", 90, 120)).save(path)
+    return path
+
+
+@pytest.fixture
+def packed(picture: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "in.nc"
+    assert run("compress", picture, out, *MODEL).exit_code == 0
+    return out

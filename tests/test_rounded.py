@@ -19,26 +19,16 @@ from neurocodec.cli import main
 from neurocodec.errors import TrainingError
 from neurocodec.fixedpoint import ONE
 from neurocodec.precision import autocast
-from neurocodec.quantization import dequantize, quantize
-from neurocodec.relaxed import RelaxedPrior, Rounding
+from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.data import load_folder
 from neurocodec.training.export import export, mean_of
 from neurocodec.training.loop import train
 from neurocodec.training.recipe import MSE
-from neurocodec.training.rounded import (
-    AT_THE_TOP,
-    SHARPNESS,
-    Means,
-    RoundedModel,
-    SampledRounding,
-    TrellisRounding,
-    pair_bits,
-)
+from neurocodec.training.rounded import AT_THE_TOP, SHARPNESS, RoundedModel, SampledRounding
 from neurocodec.training.run import Settings, read_checkpoint
 from neurocodec.training.tables import SymbolCounter
 from neurocodec.training.thaw import thaw
 from neurocodec.training.validation import validate
-from neurocodec.trellis import STEP
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -84,60 +74,6 @@ def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
     assert float((x_hat - decoded).mean().abs()) < 0.002
     errors = [float((v - x / 255).abs().mean()) for v in (x_hat, decoded)]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
-
-
-def test_it_learns_from_the_points_of_a_trellis() -> None:
-    codec = weights.load("ms-ssim", CPU).codec
-    torch.manual_seed(0)
-    t = torch.tensor([0.5, 4.5])
-    first = [codec.y_tables.first_pair(round(float(at) * 4096), 12) for at in t]
-    v = (3 * torch.randn(2, 8, 8, codec.config.latents)).requires_grad_(True)
-    table = (28 * torch.rand(v.shape)).requires_grad_(True)
-    held = TrellisRounding(codec, t, Rounding())
-    learnt = TrellisRounding(codec, t, SampledRounding(torch.tensor(4.0)), Means(codec.y_tables))
-    symbols, priced = learnt.y(v, table)
-    pairs = ~learnt.dear.isnan()
-    assert torch.equal(pairs, table.round() >= torch.tensor(first)[:, None, None, None])
-    expected = held.y(v.detach(), table.detach())[0]
-    torch.testing.assert_close(symbols[pairs].detach(), expected[pairs])
-    torch.testing.assert_close(learnt.bits(priced)[pairs].detach(), held.dear[pairs])
-    # Nearer than the quantizers alone, whose points are two fine steps apart.
-    assert 0.5 < float((symbols - v).detach()[pairs].square().mean()) / ((2 * STEP / 256) ** 2 / 12) < 0.8
-    whole = symbols[~pairs].detach()
-    torch.testing.assert_close(whole, whole.round())
-    # All of it has a gradient, and the bits of pairs one that only their own latents and tables have.
-    for of_what, by in ((symbols, v), (learnt.bits(priced)[pairs], v), (learnt.bits(priced)[pairs], table)):
-        (slope,) = torch.autograd.grad(of_what.sum(), by, retain_graph=True)
-        assert bool(slope.isfinite().all())
-        assert bool(slope[pairs].any())
-        assert of_what is symbols or not slope[~pairs].any()
-
-
-def test_means_are_what_a_trellis_makes_of_latents() -> None:
-    codec = weights.load("ms-ssim", CPU).codec
-    means, tables = Means(codec.y_tables), codec.y_tables
-    torch.manual_seed(1)
-    for number, spread in ((9, 0.31), (17, 0.78), (30, 3.5)):
-        v = spread * torch.randn(40_000)
-        numbers = torch.full(v.shape, tables.plain + number, dtype=torch.uint8)
-        points = quantize(v, numbers, tables)
-        bits = pair_bits(points, numbers, tables)[0]
-        found = dequantize(points, numbers, tables) / ONE
-        value, mean_bits = means.at(v, torch.full(v.shape, number))
-        # Of each eighth of them, in the mean.
-        order = v.argsort().view(8, -1)
-        torch.testing.assert_close(found[order].mean(1), value[order].mean(1), atol=0.03, rtol=0.02)
-        torch.testing.assert_close(bits[order].mean(1), mean_bits[order].mean(1), atol=0.2, rtol=0.05)
-    # Little of what is near zero in a narrow table arrives, and as much as there is far away.
-    v = torch.tensor([0.1, 0.12, -0.1, -0.12, 3.0, 3.1, 900.0], requires_grad=True)
-    (slope,) = torch.autograd.grad(means.at(v, torch.tensor(9))[0].sum(), v)
-    assert float(slope[:4].max()) < 0.3
-    (slope,) = torch.autograd.grad(means.at(v, torch.tensor(63))[0].sum(), v)
-    assert float(slope[6]) == pytest.approx(1, abs=0.02)
-    value, bits = means.at(v, torch.tensor(9))
-    torch.testing.assert_close(value[:2], -value[2:4])
-    torch.testing.assert_close(bits[:2], bits[2:4])
-    assert float(value[6].detach()) == 900
 
 
 def test_each_picture_has_its_quality(tiny: weights.LoadedModel) -> None:
