@@ -6,12 +6,11 @@ what a worker does with one file: read it, code it, write it whole. Files may li
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -19,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from neurocodec import api, images
 from neurocodec.errors import NeurocodecError, memory_errors
-from neurocodec.files import kind_of_file, mirrored, write_target
+from neurocodec.files import kind_of_file, listing, mirrored, write_target
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
 FILES_A_TASK = 8  # what Ray hands out, and does again if a worker dies
@@ -169,20 +168,11 @@ def _listed(system: Any, root: str) -> tuple[list[str], list[dict[str, str]], li
     ones."""
     if not isinstance(system, LocalFileSystem):
         return system.find(root), [], []  # one request where a walk takes one for each folder
-    files, closed, passed_over = list[str](), list[dict[str, str]](), list[str]()
-
-    def refuse(error: OSError) -> None:
-        closed.append({"source": str(error.filename), "error": f"cannot be read: {error.strerror}."})
-
-    for place, folders, names in os.walk(root, onerror=refuse):
-        folder = place.replace(os.sep, "/")
-        # Links that lead nowhere, too: that they cannot be read is to be told. Pipes and devices are no files.
-        paths = [f"{folder}/{name}" for name in names]
-        files += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
-        odd = {name for name in folders if name.startswith(".") or os.path.islink(f"{folder}/{name}")}
-        passed_over += [f"{folder}/{name}" for name in sorted(odd)]
-        folders[:] = [name for name in folders if name not in odd]
-    return files, closed, passed_over
+    closed, passed_over = dict[Path, NeurocodecError](), list[Path]()
+    # Links that lead nowhere, too: that they cannot be read is to be told. Pipes and devices are no files.
+    files = [path for path in listing(Path(root), True, closed, passed_over) if path.is_file() or not path.exists()]
+    refused = [{"source": path.as_posix(), "error": str(error)} for path, error in closed.items()]
+    return [path.as_posix() for path in files], refused, [path.as_posix() for path in passed_over]
 
 
 def run(

@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -61,6 +61,24 @@ def check_folder(folder: str, make: bool = False) -> None:
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NeurocodecError(f"{folder}: cannot be made: {error.strerror}.") from error
+
+
+def listing(
+    folder: Path, recursive: bool, closed: dict[Path, NeurocodecError], passed_over: list[Path]
+) -> Iterator[Path]:
+    """The files of a folder, and with recursive of its folders. Those that cannot be read go into closed, and hidden
+    ones and links into passed_over."""
+
+    def refuse(error: OSError) -> None:
+        closed[Path(error.filename)] = NeurocodecError(f"cannot be read: {error.strerror}.")
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(place) / name for name in files)
+        if not recursive:
+            folders.clear()
+        odd = {name for name in folders if name.startswith(".") or (Path(place) / name).is_symlink()}
+        passed_over += [Path(place) / name for name in sorted(odd)]
+        folders[:] = [name for name in folders if name not in odd]
 
 
 def mirrored(inside: Sequence[Path_], suffix: str) -> dict[Path_, Path_]:

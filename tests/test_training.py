@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from neurocodec.cli import main
-from neurocodec.errors import TrainingError
+from neurocodec.errors import NeurocodecError, TrainingError
 from neurocodec.networks import Config
 from neurocodec.training import loop
 from neurocodec.training.data import load_folder, random_batch
@@ -134,13 +134,31 @@ def test_metrics_and_validation_are_written(pictures: Path, tmp_path: Path) -> N
     assert all(0 < float(r["ms_ssim"]) < 1 for r in rows)
 
 
-@pytest.mark.parametrize("arguments", [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"], ["--beta", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--tune", "psnr"], ["--seed", "5"], ["--optimizer", "soap"], ["--beta", "0"], ["--analysis-blocks", "2", "1"]],
+)
 def test_another_run_is_not_continued(pictures: Path, tmp_path: Path, arguments: list[str]) -> None:
     train(pictures, tmp_path, replace(SETTINGS, steps=1), device=CPU, config=TINY, report=quiet)
     command = ["train", str(pictures), "--out", str(tmp_path), "--device", "cpu", *arguments]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
     assert "choose another --out" in result.stderr
+
+
+def test_a_full_disk_ends_a_run_only_at_its_end(pictures: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    reports: list[str] = []
+    settings = replace(SETTINGS, steps=3, checkpoint_minutes=0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # bytes: a checkpoint has more
+    try:
+        with pytest.raises(NeurocodecError, match=r"checkpoint\.pt: cannot be written"):
+            train(pictures, tmp_path, settings, device=CPU, config=TINY, report=reports.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sum("The run goes on." in line for line in reports) == settings.steps
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]  # and nothing half-written
 
 
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurocodec import beside
 from neurocodec.commands.shared import tell
 from neurocodec.errors import NeurocodecError
-from neurocodec.files import counted, kind_of_file, mirrored
+from neurocodec.files import counted, kind_of_file, listing, mirrored
 
 NAMED = 3  # of the files of a folder that are left out, so many are named
 
@@ -82,21 +81,3 @@ def any_deeper(folder: Path, extensions: set[str]) -> bool:
         path.parent != folder and path.suffix.lower() in extensions and not path.name.startswith(".")
         for path in listing(folder, True, {}, [])
     )
-
-
-def listing(
-    folder: Path, recursive: bool, closed: dict[Path, NeurocodecError], passed_over: list[Path]
-) -> Iterator[Path]:
-    """The files of a folder, and with recursive of its folders. Those that cannot be read go into closed, and hidden
-    ones and links into passed_over."""
-
-    def refuse(error: OSError) -> None:
-        closed[Path(error.filename)] = NeurocodecError(f"cannot be read: {error.strerror}.")
-
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        yield from (Path(place) / name for name in files)
-        if not recursive:
-            folders.clear()
-        odd = {name for name in folders if name.startswith(".") or (Path(place) / name).is_symlink()}
-        passed_over += [Path(place) / name for name in sorted(odd)]
-        folders[:] = [name for name in folders if name not in odd]

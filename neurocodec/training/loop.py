@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import Distortion, TrainingModel, loss_of
+from neurocodec.training.process import process_group, stop_flag, unhurried
 from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.run import Run, Settings, averaged, read_checkpoint
 from neurocodec.training.thaw import thaw
@@ -68,6 +67,7 @@ def train(
             kept = {k: v for k, v in state["settings"].items() if k in KEPT}
             if kept != {k: v for k, v in asdict(settings).items() if k in kept}:
                 raise TrainingError(f"{out} holds a run with {kept}: choose another --out for these.")
+            check_depths(settings, config, out)
         check(settings, start, new=state is None)
         config = config or config_of(settings, start)
         run = Run(out, settings, config, device)
@@ -117,6 +117,16 @@ def check(settings: Settings, start: Path | None, new: bool) -> None:
         raise TrainingError("--rounded goes with neither --tune restore nor --beta.")
     if new and (start is None or not start.is_file()):
         raise TrainingError("--rounded goes by the tables of a weights file: name one as --start.")
+
+
+def check_depths(settings: Settings, config: Config, out: Path) -> None:
+    """Raises TrainingError if a run that goes on is asked for other depths than it has."""
+    for option, asked, has in (
+        ("--analysis-blocks", settings.analysis_blocks, config.analysis_blocks),
+        ("--synthesis-blocks", settings.synthesis_blocks, config.synthesis_blocks),
+    ):
+        if asked is not None and asked != has:
+            raise TrainingError(f"{out} holds a run with {option} {has[0]} {has[1]}: choose another --out for these.")
 
 
 def config_of(settings: Settings, start: Path | None) -> Config:
@@ -203,17 +213,20 @@ def loop(
             means = {key: round(float(value) / count, 5) for key, value in sums.items()}
             pace = (now - started) / (run.step - first)
             left = pace * (run.steps - run.step) / 60
-            append(run.folder / "metrics.csv", {"step": run.step, "phase": phase.name, "rate": rate} | means)
+            with unhurried(report):
+                append(run.folder / "metrics.csv", {"step": run.step, "phase": phase.name, "rate": rate} | means)
             shown = " ".join(f"{k} {v:.4g}" for k, v in means.items())
             report(f"step {run.step}/{run.steps} {phase.name} {shown} | {pace:.3f} s a step, {left:.0f} min left")
             sums, count, logged = {}, 0, now
         if run.rank == 0 and now - saved >= 60 * settings.checkpoint_minutes:
-            run.save()
+            with unhurried(report):
+                run.save()
             saved = now
         due = now - validated >= 60 * settings.validate_minutes or run.step == run.steps
         if run.rank == 0 and held_out and due:
             for row in run.validate(held_out):
-                append(run.folder / "validation.csv", row)
+                with unhurried(report):
+                    append(run.folder / "validation.csv", row)
                 report(" ".join(f"{k} {v}" for k, v in row.items()))
             validated = time.monotonic()
     if run.rank == 0:
@@ -265,31 +278,3 @@ def append(path: Path, row: dict[str, Any]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
-
-
-@contextmanager
-def stop_flag() -> Iterator[Callable[[], bool]]:
-    """True once SIGTERM or SIGINT came: the loop then ends with a checkpoint. Afterwards they do what they did, and of
-    SIGINT comes the KeyboardInterrupt that it is elsewhere."""
-    seen: list[int] = []
-    before = {n: signal.signal(n, lambda number, frame: seen.append(number)) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    if signal.SIGINT in seen:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def process_group() -> Iterator[None]:
-    """The process group of torchrun, when it started us."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield
-        return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()

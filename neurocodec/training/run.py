@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from neurocodec.catalogue import ENCODER_PARTS
 from neurocodec.errors import TrainingError
+from neurocodec.files import write_target
 from neurocodec.networks import Config
 from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.objective import TrainingModel
@@ -91,7 +93,7 @@ class Run:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
-        """Write the checkpoint beside its name and rename: a stop in the middle loses nothing."""
+        """Write the checkpoint, whole or not at all: a stop in the middle loses nothing. Raises NeurocodecError."""
         state: dict[str, Any] = {
             "config": asdict(self.model.networks.config),
             "settings": asdict(self.settings),
@@ -107,9 +109,9 @@ class Run:
         }
         if self.device.type == "cuda":
             state["cuda_random"] = torch.cuda.get_rng_state(self.device)
-        beside = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, beside)
-        beside.replace(self.checkpoint)
+        held = io.BytesIO()
+        torch.save(state, held)
+        write_target(str(self.checkpoint), held.getvalue())
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint. Ranks other than 0 keep the random state of their seed."""
