@@ -71,7 +71,7 @@ def compress(
     if not (isinstance(quality, numbers.Real) and math.isfinite(quality) and 1 <= quality <= 100):
         raise ValueError(f"quality {quality!r} is not a number from 1 to 100")
     encoding = _encoding(picture, model, device, effort, alpha_quality, max_pixels)
-    return encoding.encode(round(quality * QUALITY_STEPS), effort, progress or silent, verify)
+    return encoding.encode(round(float(quality) * QUALITY_STEPS), effort, progress or silent, verify)
 
 
 def compress_to(
@@ -204,6 +204,7 @@ def as_picture(given: Pictures, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture
         return from_pillow(given)
     if not isinstance(given, np.ndarray):
         return read(bytes_of(given), whole_number("max_pixels", max_pixels))
+    given = np.asarray(given)  # of numpy's matrix, which has its own ideas of shapes, an array
     shape: tuple[int, ...] = given.shape
     if given.dtype != np.uint8 or given.size == 0 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
         raise ImageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from neurocodec import metadata
 from neurocodec.errors import ImageError, NeurocodecError
+from neurocodec.layouts import icon_sides, layout_of, scale_transparency
 from neurocodec.limits import excess
 from neurocodec.metadata import Metadata
-from neurocodec.modes import bits, scale_transparency, to_eight_bits, unheeded_gamma
+from neurocodec.modes import to_eight_bits, unheeded_gamma
 from neurocodec.unhindered import unhindered
 
 # Extension -> Pillow's format and options. Without loss where the format can; else near its best.
@@ -36,6 +38,8 @@ WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 # What is tried to be left out, if a file with all of it cannot be written: as little as can be.
 LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
+# Formats that Pillow knows the name of and, without what other programs bring, no pixels; WMF on Windows alone.
+_NAMED_ONLY = ("MPEG", "BUFR", "GRIB", "HDF5", *(() if sys.platform == "win32" else ("WMF",)))
 LAID_PIXELS = 1 << 20  # at a time
 SIDES = {"JPEG": 65500, "WEBP": 16383}  # pixels at most: the limits of libjpeg and of the format
 TURNS = {
@@ -71,25 +75,39 @@ class Picture:
 def read(data: bytes, max_pixels: int) -> Picture:
     """The picture in an image file's bytes, the first one if there are several. Raises ImageError in one sentence."""
     with opened(data, max_pixels) as image:
-        frames = getattr(image, "n_frames", 1)
-        notes = (
-            [f"only the first of its {frames} frames is kept (`compress --frames` keeps all)."] if frames > 1 else []
-        )
+        count = _frames_of(image)
+        notes = [f"only the first of its {count} frames is kept (`compress --frames` keeps all)."] if count > 1 else []
         return from_pillow(image, notes)
+
+
+def count_frames(data: bytes, max_pixels: int) -> int:
+    """How many pictures :func:`read_frames` finds, as the file tells. Raises ImageError in one sentence."""
+    with opened(data, max_pixels) as image:
+        return _frames_of(image)
 
 
 def read_frames(data: bytes, max_pixels: int) -> Iterator[Picture]:
     """The pictures in an image file's bytes, one by one. Raises ImageError in one sentence."""
     with opened(data, max_pixels) as image:
-        for frame in range(getattr(image, "n_frames", 1)):
-            image.seek(frame)
+        count = _frames_of(image)
+        for frame in range(count):
+            if count > 1:
+                image.seek(frame)
             check_size(image, max_pixels)
             yield from_pillow(image)
+
+
+def _frames_of(image: Image.Image) -> int:
+    """A PSD's layers are no pictures but parts of one, which is in it, too."""
+    return 1 if image.format == "PSD" else max(1, getattr(image, "n_frames", 1))
 
 
 @contextmanager
 def opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """A Pillow image of a file's bytes, within the limit; what Pillow raises within is an ImageError."""
+    for width, height in icon_sides(data):
+        if sentence := excess(width, height, max_pixels):
+            raise ImageError(sentence)
     try:
         # The limit is ours; warnings are of damage that costs no pixels, and what it costs, notes say.
         with _telling_damage(), unhindered(), Image.open(io.BytesIO(data)) as image:
@@ -117,7 +135,7 @@ def _telling_damage() -> Iterator[None]:
 def readable_extensions() -> set[str]:
     """The extensions of files that Pillow, and so :func:`read`, may open; ".png" and the like."""
     Image.init()
-    return {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN}
+    return {extension for extension, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _NAMED_ONLY}
 
 
 def check_size(image: Image.Image, max_pixels: int) -> None:
@@ -135,7 +153,7 @@ def from_pillow(image: Image.Image, notes: list[str] | None = None) -> Picture:
 
 
 def _loaded(image: Image.Image, notes: list[str]) -> Picture:
-    deep = bits(image)  # before the pixels are loaded, and Pillow forgets
+    layout = layout_of(image)  # before the pixels are loaded, and Pillow forgets
     scale_transparency(image)
     image.load()  # Pillow turns TIFF itself, and only then knows it
     found, orientation, lost = metadata.read(image)
@@ -143,7 +161,7 @@ def _loaded(image: Image.Image, notes: list[str]) -> Picture:
         palette, info = image.palette, image.info
         image = image.transpose(TURNS[orientation])
         image.palette, image.info = palette, info
-    eight = to_eight_bits(image, found.icc, deep)
+    eight = to_eight_bits(image, found.icc, layout)
     kept = Metadata(eight.icc, found.exif, found.xmp)
     gamma = unheeded_gamma(image)
     told = (*notes, *lost, *eight.notes, *([gamma] if gamma else []))
@@ -229,6 +247,8 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     known = len(picture.notes)
     if picture.grey and form in COLOUR_ONLY:
         picture = in_colours(picture)
+    if picture.metadata.icc[16:20] == b"RGB ":  # readers reject such a profile, or misapply it, beside one channel
+        picture = replace(picture, grey=False)
     changed, image = list(picture.notes[known:]), to_pillow(picture)
     failures: list[Exception] = []
     for names in LEFT_OUT:
@@ -236,8 +256,9 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
             continue
         kept, out = replace(picture.metadata, **dict.fromkeys(names, b"")), io.BytesIO()
         try:
-            extra, notes = metadata.options(form, kept)
-            image.save(out, form, **(options | extra))
+            with unhindered():  # Pillow warns of what is damaged in EXIF; notes say so
+                extra, notes = metadata.options(form, kept)
+                image.save(out, form, **(options | extra))
         except MemoryError:
             raise
         except Exception as error:  # Pillow's writers raise anything for damaged EXIF

@@ -49,6 +49,7 @@ _WITH_TIFF = (
 _XMP_ORIENTATION = re.compile(rb'\s?tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 _XMP_TURN = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')  # what Pillow looks for, if it is left
 _NESTED = (IFD.Exif, IFD.GPSInfo)
+_ELSEWHERE = (IFD.Interop, IFD.MakerNote)  # of those in EXIF's directory: offsets in them hold in their own file alone
 NAMES = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP"}
 PROFILE_SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
@@ -136,16 +137,26 @@ def upright(exif: bytes) -> bytes:
     """
     if not exif:
         return exif
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
-    (start,) = struct.unpack_from(f"{order}I", exif, 4)
-    (entries,) = struct.unpack_from(f"{order}H", exif, start)
+    order = _order(exif)
     straight = struct.pack(f"{order}HHIHH", Base.Orientation, 3, 1, 1, 0)
     found = bytearray(exif)
-    for at in range(start + 2, start + 2 + 12 * entries, 12):
-        (tag,) = struct.unpack_from(f"{order}H10x", exif, at)
+    for at, tag in _entries(exif, struct.unpack_from(f"{order}I", exif, 4)[0]):
         if tag == Base.Orientation:
             found[at : at + 12] = straight
     return bytes(found)
+
+
+def _order(exif: bytes) -> str:
+    """Its order of bytes, as struct has it. Raises KeyError."""
+    return {b"II*\x00": "<", b"MM\x00*": ">"}[exif[:4]]
+
+
+def _entries(exif: bytes, start: int) -> list[tuple[int, int]]:
+    """Where each entry of a directory is, and its tag. Raises KeyError, struct.error."""
+    order = _order(exif)
+    (count,) = struct.unpack_from(f"{order}H", exif, start)
+    places = range(start + 2, start + 2 + 12 * count, 12)
+    return [(at, struct.unpack_from(f"{order}H10x", exif, at)[0]) for at in places]
 
 
 def believed(found: Metadata) -> tuple[Metadata, list[str]]:
@@ -182,7 +193,8 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
         return {}, [f"{form} cannot hold its {', '.join(NAMES[k] for k in kept)}."] if kept else []
     found: dict[str, Any] = {"icc_profile": metadata.icc} if metadata.icc else {}
     if form == "TIFF":
-        return found | _tiff_options(metadata), []
+        tags, notes = _tiff_options(metadata)
+        return found | tags, notes
     if metadata.exif:
         found["exif"] = PREFIX + metadata.exif
     if metadata.xmp and form == "PNG":
@@ -193,16 +205,32 @@ def options(form: str, metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
     return found, []
 
 
-def _tiff_options(metadata: Metadata) -> dict[str, Any]:
+def _tiff_options(metadata: Metadata) -> tuple[dict[str, Any], list[str]]:
     found = Image.Exif()
     found.load(metadata.exif)
     # What else it may say of widths, strips and bits was true of another file, or never.
     tags = _selected(found, _WITH_TIFF)
+    notes = ["what is damaged of its EXIF is left out of TIFF."] if _loses(metadata.exif, tags) else []
     if metadata.xmp:
         tags[_TIFF_XMP] = metadata.xmp
     # libtiff, which compresses, cannot write EXIF and GPS: they lie in directories of their own.
     apart = IFD.Exif in tags or IFD.GPSInfo in tags
-    return ({"exif": tags} if len(tags) else {}) | ({"compression": "raw"} if apart else {})
+    return ({"exif": tags} if len(tags) else {}) | ({"compression": "raw"} if apart else {}), notes
+
+
+def _loses(exif: bytes, kept: Image.Exif) -> bool:
+    """Whether a tag that TIFF would have is not among those that could be read."""
+    if not exif:
+        return False
+    try:
+        start = struct.unpack_from(f"{_order(exif)}I", exif, 4)[0]
+        pointers = {tag: struct.unpack_from(f"{_order(exif)}I", exif, at + 8)[0] for at, tag in _entries(exif, start)}
+        lost = {*pointers} & {*_WITH_TIFF} - {*kept}
+        for ifd in {*pointers} & {*_NESTED}:
+            lost |= {tag for _, tag in _entries(exif, pointers[ifd])} - {*kept.get_ifd(ifd), *_ELSEWHERE}
+    except (KeyError, struct.error):
+        return True
+    return bool(lost)
 
 
 def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,11 @@ from PIL import Image
 
 from neurocodec import metadata
 from neurocodec.errors import ImageError
+from neurocodec.layouts import Layout
 
 Pixels = NDArray[np.uint8]
 
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
-FEW_GREYS = {"L;2": 85, "L;4": 17}  # how far apart levels of so few bits are in 8, by Pillow's names of layouts
 GREYS = ("1", "L", "LA", "La", "I", "F")
 SRGB_GAMMA, GAMMA_SLACK = 0.45455, 0.01  # as PNG's gAMA has it
 KNOWN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", *WITH_ALPHA)
@@ -32,8 +31,8 @@ class EightBit:
     notes: list[str]
 
 
-def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
-    """The pixels of an image, of which :func:`bits` said how deep they are.
+def to_eight_bits(image: Image.Image, icc: bytes, layout: Layout) -> EightBit:
+    """The pixels of an image that was stored so.
 
     Raises ImageError for modes and values that 8 bits cannot stand for.
     """
@@ -41,12 +40,13 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
     if mode not in KNOWN and not mode.startswith("I;"):
         raise ImageError(f"pictures of mode {mode} are not supported: convert it to 8-bit RGB or grey.")
     if mode in ("I", "F") or mode.startswith("I;"):
-        values, note = _narrow(image, deep)
+        values, note = _narrow(image, layout.bits)
+        values = 255 - values if layout.negative else values
         hidden = image.info.get("transparency")  # one value that is not seen
         shown = np.where(np.asarray(image) == hidden, 0, 255).astype(np.uint8) if isinstance(hidden, int) else None
         return _with_profile(_three(values), True, shown, icc, [note] if note else [])
-    if deep > 8:
-        notes.append(f"its {deep} bits a channel are reduced to 8.")
+    if layout.bits > 8:
+        notes.append(f"its {layout.bits} bits a channel are reduced to 8.")
     if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         image, icc, note = _to_rgb(image, icc)
         notes.append(note)
@@ -62,18 +62,8 @@ def to_eight_bits(image: Image.Image, icc: bytes, deep: int) -> EightBit:
         pixels = _three(np.asarray(image.convert("L")))
     else:
         pixels = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
-    grey = mode in GREYS or (mode in ("P", "PA") and _is_grey(pixels))
+    grey = layout.grey or mode in GREYS or (mode in ("P", "PA") and _is_grey(pixels))
     return _with_profile(pixels, grey, alpha, icc, notes)
-
-
-def scale_transparency(image: Image.Image) -> None:
-    """Bring the one colour that a PNG hides into the 8 bits that its pixels are going to have: Pillow scales these
-    alone. For an image that is not loaded yet."""
-    hidden, rawmode = image.info.get("transparency"), _rawmode(image)
-    if image.format == "PNG" and isinstance(hidden, int) and rawmode in FEW_GREYS:
-        image.info["transparency"] = hidden * FEW_GREYS[rawmode]
-    elif image.format == "PNG" and isinstance(hidden, tuple) and rawmode == "RGB;16B":
-        image.info["transparency"] = tuple(v >> 8 for v in hidden)
 
 
 def unheeded_gamma(image: Image.Image) -> str | None:
@@ -143,28 +133,3 @@ def _to_rgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes, str]:
     note = f"its {name} colours are converted to RGB" + (", without a profile." if image.mode == "CMYK" else ".")
     # A profile of YCbCr and HSV pixels is that of the RGB behind them; one for CMYK was of no use.
     return image.convert("RGB"), b"" if image.mode == "CMYK" else icc, note
-
-
-def bits(image: Image.Image) -> int:
-    """Bits a channel of an image that is not loaded yet: Pillow reduces deeper files to 8 without saying so."""
-    if image.format == "PNG":
-        return 16 if ";16" in _rawmode(image) else 8
-    if image.format == "PPM":
-        highest = _arguments(image)[-1]
-        return 16 if _rawmode(image).startswith("I;16") or (isinstance(highest, int) and highest > 255) else 8
-    if image.format == "TIFF":
-        found = getattr(image, "tag_v2", {}).get(258, (8,))
-        return int(max(found)) if isinstance(found, tuple) else int(found)
-    return 8
-
-
-def _arguments(image: Image.Image) -> tuple[Any, ...]:
-    """How Pillow will decode an image that is not loaded yet."""
-    tile = getattr(image, "tile", [])  # (decoder, extent, offset, arguments)
-    arguments = tile[0][3] if tile else ""
-    return arguments if isinstance(arguments, tuple) and arguments else (arguments,)
-
-
-def _rawmode(image: Image.Image) -> str:
-    """The layout of its pixels in the file, as Pillow calls it."""
-    return str(_arguments(image)[0])

@@ -97,27 +97,29 @@ def search(
     slope: float | None = None,
     trials: float = math.inf,
 ) -> tuple[int, bool]:
-    """The best quality in hundredths that meets a target, or the nearest if none does -> it, and whether it does.
+    """The best quality in hundredths that meets a target, or if none does the nearest that was tried -> it, and whether
+    it does.
 
     Best is the highest for a size and the lowest for a fidelity, within the tolerance of the kind.
     measure gives the size or fidelity at a quality; it is called once for each. start is tried first, and slope is how
-    much the scale rises with a hundredth there, if known. After so many trials, the best or the last of them.
+    much the scale rises with a hundredth there, if known. After so many trials, the best or the nearest of them.
     """
     how, wanted, first_slope = target.how, target.how.scale(target.value), slope
     ends: dict[bool, _End] = {}  # by whether they lie below the crossing: the nearest one on each side
     widths: list[int] = []  # of what lay between the ends
-    quality, step, last, tried = start, 0.0, None, 0
+    quality, step, last = start, 0.0, None
+    tried: dict[int, float] = {}  # how far its value was from the wanted one
     while True:
         value = measure(quality)
-        tried += 1
+        tried[quality] = target.distance(value)
         met, off = target.met_by(value), how.scale(value) - wanted
         low = met == how.at_most
         if met and abs(off) <= how.tolerance:
             return quality, True
         before = ends.get(low)
         ends[low] = _End(quality, off)
-        if tried >= trials:
-            return (ends[how.at_most].quality, True) if how.at_most in ends else (quality, False)
+        if len(tried) >= trials:
+            return (ends[how.at_most].quality, True) if how.at_most in ends else (_nearest(tried), False)
         if low in ends and (not low) in ends:
             widths.append(ends[False].quality - ends[True].quality)
             if widths[-1] <= 1:
@@ -130,7 +132,7 @@ def search(
                 quality = (ends[True].quality + ends[False].quality) // 2
         else:
             if quality == (HIGHEST if low else LOWEST):
-                return quality, met
+                return (quality, True) if met else (_nearest(tried), False)
             # One side only: along the slope as far as it is known, and further each time.
             slope = first_slope or how.slope
             if before is not None and (off - before.off) / (quality - before.quality) > 0:
@@ -138,6 +140,11 @@ def search(
             step = max(1.2 * abs(off) / slope, 2 * abs(step), 50)
             quality = round(min(max(quality + (step if low else -step), LOWEST), HIGHEST))
         last = low
+
+
+def _nearest(tried: Mapping[int, float]) -> int:
+    """Of a flat or tiny picture fidelity does not rise all the way: the end of the scale need not be the nearest."""
+    return min(reversed(list(tried)), key=lambda quality: tried[quality])  # of equals the last
 
 
 def _crossing(below: _End, above: _End) -> int:

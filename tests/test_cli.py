@@ -70,6 +70,10 @@ def test_frames_become_files(tmp_path: Path) -> None:
     assert run("compress", "--frames", tmp_path / "a.gif", tmp_path / "out", *MODEL).exit_code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000.nc", "001.nc", "002.nc"]
     assert_error(run("compress", "--frames", tmp_path / "a.gif", tmp_path / "out", *MODEL), "000.nc", "--force")
+    for made in ("000.nc", "002.nc"):
+        (tmp_path / "out" / made).unlink()
+    assert_error(run("compress", "--frames", tmp_path / "a.gif", tmp_path / "out", *MODEL), "001.nc", "--force")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["001.nc"]  # nothing before it, either
 
 
 def test_json_and_quiet(picture: Path, tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def test_a_section_cannot_fill_the_memory() -> None:
         pack(Container(1, 100, 1, 1, False, b"", xmp=bytes((1 << 24) + 1)))
 
 
+def test_a_section_that_the_header_has_no_length_for_is_refused() -> None:
+    with pytest.raises(FormatError, match="268435456 bytes"):
+        pack(Container(1, 5000, 40, 30, False, b"", alpha=bytes(1 << 28)))
+
+
 def test_narrow_pictures_count_as_they_are_coded() -> None:
     with pytest.raises(FormatError, match="so narrow"):
         unpack(pack(Container(1, 100, SIDE_LIMIT, 1, False, b"")), max_pixels=SIDE_LIMIT)

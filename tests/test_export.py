@@ -37,6 +37,11 @@ def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) ->
     again = CliRunner().invoke(main, [str(a) for a in arguments])
     assert again.exit_code == 1
     assert "--force" in again.stderr
+    (tmp_path / "none").mkdir()
+    other = [*arguments[:3], tmp_path / "other.safetensors", *arguments[4:-1], tmp_path / "none"]
+    without = CliRunner().invoke(main, [str(a) for a in other])
+    assert (without.exit_code, (tmp_path / "other.safetensors").exists()) == (1, False)
+    assert "no picture" in without.stderr
     pixels = draw("shapes", 200, 250, 99)
     data = [api.compress(pixels, q, str(out)) for q in (1, 100)]
     quality = [metrics.psnr(api.decompress(d, str(out)).pixels, pixels) for d in data]

@@ -42,6 +42,17 @@ def test_a_library_says_what_is_wrong_with_arguments() -> None:
         neurocodec.compress_to(pixels, cast(Any, ("size", 1000)))
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_numpy_has_numbers_and_matrices_of_its_own() -> None:
+    """Of a uint8 a hundred times as much does not fit into it, and a matrix stays one with what is done to it."""
+    pixels = draw("shapes", 40, 41)
+    wanted = neurocodec.compress(pixels, 50, model=str(TINY))
+    for number in (np.uint8(50), np.int8(50), np.float32(50)):
+        assert neurocodec.compress(pixels, cast(Any, number), model=str(TINY)) == wanted
+    grey = neurocodec.compress(np.asmatrix(pixels[:, :, 0]), model=str(TINY))
+    assert grey == neurocodec.compress(pixels[:, :, 0], model=str(TINY))
+
+
 def test_a_dash_is_a_name_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the library: standard input is the program's."""
     monkeypatch.chdir(tmp_path)

@@ -157,6 +157,14 @@ def test_refinement_that_does_no_better_is_left() -> None:
     assert len(api.compress_to(flat, target, MODEL, effort=1).data) <= len(smallest.data)
 
 
+def test_the_end_of_the_scale_need_not_be_the_nearest() -> None:
+    """Of a flat picture fidelity does not rise all the way."""
+    values = {q: 40.0 - abs(q - 7000) / 1000 for q in range(100, 10001)}
+    found, met = search(values.__getitem__, Target("psnr", 60))
+    assert not met
+    assert values[found] > values[10000]
+
+
 @pytest.mark.parametrize("kind", ["size", "psnr"])
 @pytest.mark.parametrize("trials", [1, 2, 3, 4])
 def test_search_stops_where_it_is_told_to(kind: str, trials: int) -> None:

@@ -165,6 +165,11 @@ def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"PK" + bytes(100))
     with pytest.raises(TrainingError, match=r"checkpoint\.pt: the checkpoint is damaged"):
         read_checkpoint(tmp_path)
+    others: list[Any] = [{"model": {}}, [1]]
+    for other in others:
+        torch.save(other, tmp_path / "checkpoint.pt")
+        with pytest.raises(TrainingError, match="no checkpoint of `neurocodec train`"):
+            read_checkpoint(tmp_path)
 
 
 def test_no_pictures(tmp_path: Path) -> None:
@@ -276,6 +281,7 @@ def test_a_folder_of_pictures_with_others_in_it(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     deep = Image.fromarray(draw("gradient", 200, 200)[:, :, 0].astype(np.uint16) * 257)
     deep.save(tmp_path / "folder.png" / "deep.png")
+    (tmp_path / "._deep.png").write_bytes(b"Mac OS X")
     (crop,) = load_folder(tmp_path, 192, CPU)
     assert (crop.numpy()[:, :, 0] == draw("gradient", 200, 200)[:, :, 0]).all()  # not clipped to white
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))

@@ -230,11 +230,16 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
     data = read_source(source)
     from neurocodec import images
 
+    with naming(input_name(source)):
+        count = images.count_frames(data, settings.max_pixels)
+    if Path(target).is_dir():  # before the first is written
+        for i in range(count):
+            check_target(source, str(Path(target) / f"{i:03}.nc"), force)
     i = -1
     for i, picture in enumerate(_named(source, images.read_frames(data, settings.max_pixels))):
         check_folder(target, make=True)
         frame, name = str(Path(target) / f"{i:03}.nc"), f"{input_name(source)}, frame {i}"
-        check_target(source, frame, force)
+        check_target(source, frame, force)  # a file may hold more frames than it told
         report(
             compress_picture(picture, name, frame, len(data), settings), name, frame, settings.quiet, settings.as_json
         )

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurocodec import images
-from neurocodec.errors import ImageError, TrainingError
+from neurocodec.errors import ImageError, NeurocodecError, TrainingError
+from neurocodec.files import listing
 from neurocodec.limits import DEFAULT_MAX_PIXELS
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
@@ -29,7 +30,10 @@ def load_folder(folder: Path, smallest: int, device: torch.device) -> list[Tenso
         except (OSError, ImageError) as error:
             raise TrainingError(f"{path}: a picture cannot be read: {error}") from error
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    closed = dict[Path, NeurocodecError]()
+    paths = sorted(path for path in listing(folder, True, closed, []) if wanted(path))
+    for path, error in closed.items():
+        raise TrainingError(f"{path}: {error}")
     with ThreadPoolExecutor() as pool:
         pictures = [p for p in pool.map(load, paths) if p is not None]
     if not pictures:
@@ -38,6 +42,11 @@ def load_folder(folder: Path, smallest: int, device: torch.device) -> list[Tenso
             f"(looked for {', '.join(sorted(SUFFIXES))})."
         )
     return pictures
+
+
+def wanted(path: Path) -> bool:
+    """Whether it is a picture by its name. Hidden ones are none: macOS leaves ._0.png beside 0.png."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def random_batch(pictures: Sequence[Tensor], batch: int, patch: int, generator: torch.Generator) -> Tensor:

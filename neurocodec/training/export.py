@@ -58,6 +58,7 @@ def export(
     if TUNES[tune][-1].denoise:
         return export_encoder(out, model, steps, report)
     crops = load_crops(pictures)
+    held_out = load_folder(valid, SMALLEST, CPU) if valid is not None else []
     watched = crops[:: max(1, len(crops) // WATCHED_PICTURES)]
     tensors = float_tensors(model, *catalogue.ENCODER_PARTS, "g_s")
     if (kept := kept_of(runs[0], model)) is not None:
@@ -72,10 +73,10 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     digest = weights.write(out, config, tensors, knots, objective, f"{tune}, {steps}")
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
-    if valid is not None:
+    if held_out:
         shipped = weights.load(str(out), CPU).codec
         before = weights.build_codec(config, tensors | _table_tensors(*model_tables(config.anchors)), CPU)
-        measure_cost(model, before, shipped, load_folder(valid, SMALLEST, CPU), report)
+        measure_cost(model, before, shipped, held_out, report)
     return digest
 
 

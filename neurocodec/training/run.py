@@ -192,6 +192,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     except Exception as error:  # pickle's, zipfile's and torch's
         reason = str(error).splitlines()[0]
         raise TrainingError(f"{path}: the checkpoint is damaged and cannot be read ({reason}).") from error
+    if not (isinstance(state, dict) and {"config", "settings", "step", "model", "average"} <= state.keys()):
+        raise TrainingError(f"{path}: it is no checkpoint of `neurocodec train`.")
     return state
 
 
