@@ -28,10 +28,10 @@ MODELS: tuple[Model, ...] = (
         about="tuned for MS-SSIM",
     ),
     Model(
-        id=32,
+        id=34,
         name="psnr",
-        file="psnr-32.safetensors",
-        sha256="a0ed644147527640d8d7f0afcc148137514231502fb361555a56066da36f908b",
+        file="psnr-34.safetensors",
+        sha256="a88650945f439d8416e60a6c99bef3a633796cf1bb9eaeef3c9992812d204b54",
         about="tuned for PSNR",
     ),
 )
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-32.safetensors",
-        sha256="6d040af69f83f4d2e268a1760914851472662961f74b962f3519363ca79d6e5a",
+        file="restore-34.safetensors",
+        sha256="98196d64044c002bffd08bf4d7ff9dd4af61eeeb7135fadb5f9561ddd17ae6de",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),
