@@ -102,8 +102,10 @@ class Refiner:
             self.codec.decide(refined.y, refined.z, position)
             refined = replace(refined, decided=True)
             self._move(refined, pixels, position, schedule, rest, part_of(report, len(free) / steps, 1))
-        # What the file will hold decides, not the float twins.
-        return min((self.coded(v, position) for v in (plain, refined)), key=lambda v: self.value(v, pixels, position))
+        # What the file will hold decides, not the float twins. One y_hat at a time: a large picture's is half a GB.
+        cost = self.value(self.coded(plain, position), pixels, position)
+        found = self.coded(refined, position)
+        return found if self.value(found, pixels, position) < cost else self.coded(plain, position)
 
     def coded(self, latents: Latents, position: int) -> Coded:
         """As a file holds them."""
