@@ -6,6 +6,7 @@ their writer lives, so that the next one to write into the folder can tell the l
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import tempfile
@@ -22,9 +23,9 @@ PREFIX, SUFFIX = ".neurocodec-", ".part"  # not the target's name, which may be 
 _cleaned: set[Path] = set()  # folders: once a process, for a listing takes long where there are many files
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Make a file of these bytes, or replace it; of a link, what it leads to. Raises OSError, and then leaves what was
-    there."""
+def replace(path: Path, data: bytes, over: bool = True) -> None:
+    """Make a file of these bytes, or, over what is there, replace it; of a link, what it leads to. Raises OSError, and
+    then leaves what was there."""
     if path.is_symlink():
         path = Path(os.path.realpath(path))  # of a loop, the link itself
     folder = path.absolute().parent
@@ -39,13 +40,32 @@ def replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
             os.chmod(name, _mode(path))
             if fcntl is not None:
-                os.replace(name, path)  # while it is locked
+                _rename(name, path, over)  # while it is locked
         if fcntl is None:
-            os.replace(name, path)  # Windows renames no open file
+            _rename(name, path, over)  # Windows renames no open file
     except BaseException:
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _rename(name: str, path: Path, over: bool) -> None:
+    """Raises FileExistsError for what is not to be replaced, also where it came a moment ago."""
+    if over:
+        os.replace(name, path)
+    elif fcntl is None:
+        os.rename(name, path)  # which Windows does to no name that is taken
+    else:
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            raise
+        except OSError as error:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+            os.rename(name, path)
+        else:
+            os.unlink(name)
 
 
 def _mode(path: Path) -> int:

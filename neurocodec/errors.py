@@ -7,6 +7,7 @@ NeurocodecError
 │   └── UnusableModelError  such a model, whatever the file: nothing at all can be done with it
 ├── DeviceError     a device that is not there
 ├── VerificationError  a file that does not decode to what was encoded
+├── ExistsError     an output that is there already
 └── TrainingError   a training run that cannot start, go on or be exported
 """
 
@@ -42,6 +43,10 @@ class DeviceError(NeurocodecError):
 
 class VerificationError(NeurocodecError):
     """A file that does not decode to what was encoded: a fault of the machine, or of ours."""
+
+
+class ExistsError(NeurocodecError):
+    """An output that is there already, and that nobody said to replace."""
 
 
 class TrainingError(NeurocodecError):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from neurocodec import beside
-from neurocodec.errors import NeurocodecError
+from neurocodec.errors import ExistsError, NeurocodecError
 
 Path_ = TypeVar("Path_", bound=PurePath)
 
@@ -43,10 +43,14 @@ def _obstacle(source: str, path: Path, force: bool) -> str | None:
     if path.is_dir():
         return f"{path} is a folder: name a file in it."
     if path.exists() and not force:
-        return f"{path} exists: choose another name, or --force."
+        raise ExistsError(_taken(path))
     if not path.absolute().parent.is_dir():
         return f"{path.parent}: there is no such folder to write into."
     return None
+
+
+def _taken(target: str | Path) -> str:
+    return f"{target} exists: choose another name, or --force."
 
 
 def check_folder(folder: str, make: bool = False) -> None:
@@ -133,13 +137,16 @@ def read_file(path: str) -> bytes:
         raise NeurocodecError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def write_target(target: str, data: bytes) -> None:
-    """Write beside the target and rename: whatever happens, the target is whole or untouched."""
+def write_target(target: str, data: bytes, force: bool = True) -> None:
+    """Write beside the target and rename: whatever happens, the target is whole or untouched. Raises ExistsError for
+    one that has come since :func:`check_target` looked, NeurocodecError."""
     try:
         if target == STANDARD:
             _write_standard(data)
         else:
-            beside.replace(Path(target), data)
+            beside.replace(Path(target), data, force)
+    except FileExistsError as error:
+        raise ExistsError(_taken(target)) from error
     except OSError as error:
         raise NeurocodecError(f"{output_name(target)}: cannot be written: {error.strerror}.") from error
 

@@ -23,7 +23,7 @@ from neurocodec.unhindered import unhindered
 # Extension -> Pillow's format and options. Without loss where the format can; else near its best.
 OUTPUTS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"lossless": True}),
+    ".webp": ("WEBP", {"lossless": True, "exact": True}),
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
     ".bmp": ("BMP", {}),
@@ -244,12 +244,14 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
     what the format cannot hold. Raises ImageError, for transparency that would be lost too."""
     check_fits(extension, picture.width, picture.height, picture.alpha is not None)
     form, options = OUTPUTS[extension.lower()]
-    known = len(picture.notes)
+    known, told = len(picture.notes), list[str]()
     if picture.grey and form in COLOUR_ONLY:
+        if picture.metadata.icc[16:20] == b"GRAY":
+            told.append(f"its grey profile is applied to its pixels, for {form} has no channel of greys.")
         picture = in_colours(picture)
     if picture.metadata.icc[16:20] == b"RGB ":  # readers reject such a profile, or misapply it, beside one channel
         picture = replace(picture, grey=False)
-    changed, image = list(picture.notes[known:]), to_pillow(picture)
+    changed, image = told + list(picture.notes[known:]), to_pillow(picture)
     failures: list[Exception] = []
     for names in LEFT_OUT:
         if not all(getattr(picture.metadata, name) for name in names):

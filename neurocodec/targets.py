@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LOWEST, HIGHEST, START = 100, 10000, 5000  # qualities in hundredths
+APART = 200  # hundredths that qualities have to be apart for a slope
 UNITS = {"": 1, "k": 1000, "m": 10**6, "ki": 1024, "mi": 1 << 20}
 
 
@@ -69,10 +70,13 @@ class Target:
 
     def slope_at(self, quality: int, values: Mapping[int, float]) -> float | None:
         """How much the scale rises with a hundredth of quality there, by the values of the two nearest qualities."""
-        near = sorted(values, key=lambda q: abs(q - quality))[:2]
-        if len(near) < 2:
+        first = min(values, key=lambda q: abs(q - quality))
+        # Nearer ones differ by the noise of rounding.
+        others = [q for q in values if abs(q - first) >= APART]
+        if not others:
             return None
-        rise = (self.how.scale(values[near[1]]) - self.how.scale(values[near[0]])) / (near[1] - near[0])
+        other = min(others, key=lambda q: abs(q - quality))
+        rise = (self.how.scale(values[other]) - self.how.scale(values[first])) / (other - first)
         return rise if rise > 0 else None
 
     def __str__(self) -> str:
@@ -104,7 +108,9 @@ def search(
     measure gives the size or fidelity at a quality; it is called once for each. start is tried first, and slope is how
     much the scale rises with a hundredth there, if known. After so many trials, the best or the nearest of them.
     """
-    how, wanted, first_slope = target.how, target.how.scale(target.value), slope
+    how, first_slope = target.how, slope
+    # What lines are drawn to: the middle of what is near enough on the good side, or every other trial just misses.
+    aim = how.scale(target.value) + how.tolerance / (-2 if how.at_most else 2)
     ends: dict[bool, _End] = {}  # by whether they lie below the crossing: the nearest one on each side
     widths: list[int] = []  # of what lay between the ends
     quality, step, last = start, 0.0, None
@@ -112,9 +118,9 @@ def search(
     while True:
         value = measure(quality)
         tried[quality] = target.distance(value)
-        met, off = target.met_by(value), how.scale(value) - wanted
+        met, off = target.met_by(value), how.scale(value) - aim
         low = met == how.at_most
-        if met and abs(off) <= how.tolerance:
+        if met and tried[quality] <= how.tolerance:
             return quality, True
         before = ends.get(low)
         ends[low] = _End(quality, off)
@@ -137,7 +143,7 @@ def search(
             slope = first_slope or how.slope
             if before is not None and (off - before.off) / (quality - before.quality) > 0:
                 slope = (off - before.off) / (quality - before.quality)
-            step = max(1.2 * abs(off) / slope, 2 * abs(step), 50)
+            step = max(1.0 * abs(off) / slope, 2 * abs(step), 50)
             quality = round(min(max(quality + (step if low else -step), LOWEST), HIGHEST))
         last = low
 

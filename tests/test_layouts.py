@@ -177,6 +177,18 @@ def test_greys_of_an_rgb_profile_are_written_with_three_channels() -> None:
         assert image.mode == "L"
 
 
+def test_what_webp_makes_of_greys_and_of_what_is_hidden() -> None:
+    grey = np.repeat(draw("shapes", 9, 13)[:, :, :1], 3, axis=2)
+    profile = b"\0" * 16 + b"GRAY" + b"\0" * 16 + b"acsp" + bytes(88)
+    for icc, words in ((profile, ["grey profile is applied"]), (b"", [])):
+        notes = images.write(Picture(grey, grey=True, metadata=Metadata(icc=icc)), ".webp")[1]
+        assert all(any(word in note for note in notes) for word in words)
+        assert bool(notes) == bool(words)
+    alpha = np.zeros((9, 13), np.uint8)
+    hidden = read(images.write(Picture(draw("shapes", 9, 13), alpha=alpha), ".webp")[0])
+    np.testing.assert_array_equal(hidden.pixels, draw("shapes", 9, 13))
+
+
 def test_what_tiff_does_not_get_of_damaged_exif_is_noted(recwarn: pytest.WarningsRecorder) -> None:
     whole = exif().removeprefix(b"Exif\0\0")
     assert images.write(Picture(draw("shapes", 9, 9), metadata=Metadata(exif=whole)), ".tif")[1] == []

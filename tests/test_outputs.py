@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from neurocodec import files
 from neurocodec.cli import main
+from neurocodec.commands import compress
 from neurocodec.container import MAGIC
 from tests.commands import MODEL, assert_error, run
 from tests.drawing import draw
@@ -24,6 +29,47 @@ def test_nothing_is_overwritten_without_force(picture: Path, packed: Path) -> No
     assert packed.read_bytes() == before
     assert run("compress", picture, packed, *MODEL, "-q", 5, "--force").exit_code == 0
     assert len(packed.read_bytes()) < len(before)
+
+
+def test_a_file_that_comes_meanwhile_is_not_overwritten(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that begin together both find no file there."""
+    target, before = tmp_path / "x.nc", files.check_target
+
+    def look_and_be_overtaken(*arguments: Any) -> None:
+        before(*arguments)
+        target.write_bytes(b"another's")
+
+    monkeypatch.setattr(compress, "check_target", look_and_be_overtaken)
+    for hard_links in (True, False):
+        if not hard_links:
+            monkeypatch.setattr(os, "link", no_links)
+        target.unlink(missing_ok=True)
+        assert_error(run("compress", picture, target, *MODEL), "x.nc exists", "--force")
+        assert target.read_bytes() == b"another's"
+        assert run("compress", "--force", picture, target, *MODEL).exit_code == 0
+        assert target.read_bytes() != b"another's"
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(picture, photos / "x.png")
+    target = tmp_path / "out" / "x.nc"
+    made = run("compress", "-j", "1", "--skip-existing", photos, tmp_path / "out", *MODEL)
+    assert (made.exit_code, target.read_bytes()) == (0, b"another's")
+    assert "0 of 1 file, 1 skipped" in made.stderr
+
+
+def no_links(*names: str) -> None:
+    raise OSError(errno.EPERM, "no hard links here")
+
+
+def test_a_file_is_made_once_by_two_at_a_time(picture: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "neurocodec", "compress", str(picture), str(tmp_path / "x.nc"), *MODEL]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    assert sum(b"x.nc exists" in lines for lines in told) == 1
 
 
 def test_the_input_is_never_the_output(picture: Path) -> None:
@@ -49,7 +95,8 @@ def test_a_file_that_is_replaced_keeps_its_rights_and_its_links(picture: Path, t
     assert target.stat().st_mode & 0o777 == 0o600
     loop = tmp_path / "loop.nc"
     loop.symlink_to("loop.nc")
-    assert run("compress", picture, loop, *MODEL).exit_code == 0
+    assert_error(run("compress", picture, loop, *MODEL), "loop.nc exists")
+    assert run("compress", "--force", picture, loop, *MODEL).exit_code == 0
     assert loop.read_bytes() == target.read_bytes()
 
 

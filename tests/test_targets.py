@@ -178,6 +178,8 @@ def test_search_stops_where_it_is_told_to(kind: str, trials: int) -> None:
     slope = target.slope_at(6100, {5000: curve(5000), 6200: curve(6200), 9000: curve(9000)})
     assert slope == pytest.approx(1 / 2000 if kind == "size" else 1 / 500)
     assert target.slope_at(6100, {5000: 1.0}) is None
+    noisy = {6099: curve(6099) * 0.99, 6100: curve(6100), 8100: curve(8100)}  # neighbours differ by rounding
+    assert target.slope_at(6100, noisy) == pytest.approx(slope)
     tried.clear()
     found, met = search(curve, target, 6100, slope, trials)
     assert tried[0] == 6100

@@ -25,7 +25,7 @@ from neurocodec import beside
 from neurocodec.commands.folders import Job
 from neurocodec.commands.shared import print_json, tell
 from neurocodec.commands.workers import Interrupt, handled, side_by_side
-from neurocodec.errors import ABOUT_NO_FILE, NeurocodecError, memory_errors
+from neurocodec.errors import ABOUT_NO_FILE, ExistsError, NeurocodecError, memory_errors
 from neurocodec.files import STANDARD, check_folder, counted, input_name, output_name
 from neurocodec.options import WholeNumber
 
@@ -127,9 +127,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
         if not (how.skip_existing and job.error is None and Path(job.target).exists()):
             todo.append(job)
             continue
-        summary.skipped += 1
-        if as_json:
-            click.echo(json.dumps(skipped(job.source, job.target).fields))
+        tell_skipped(job, summary, as_json)
     folders = sorted({Path(job.target).parent for job in todo})
     made = sorted({place for folder in folders for place in (folder, *folder.parents) if not place.exists()})
     for folder in folders:
@@ -140,7 +138,7 @@ def run(jobs: list[Job], work: Work, how: Many, quiet: bool, as_json: bool) -> N
     told = alone(todo, work) if count == 1 else side_by_side(partial(attempt, work), order, count)
     stopped = False
     try:
-        tell_each(told, todo, summary, quiet, as_json)
+        tell_each(told, todo, summary, how.skip_existing, quiet, as_json)
     except KeyboardInterrupt:
         stopped = True
     finally:
@@ -168,6 +166,7 @@ def tell_each(
     results: Iterable[tuple[Job, Outcome | NeurocodecError]],
     todo: list[Job],
     summary: Summary,
+    skip_existing: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -177,6 +176,9 @@ def tell_each(
             advance(job)
             if isinstance(result, ABOUT_NO_FILE):
                 raise result  # all others would fail alike
+            if skip_existing and isinstance(result, ExistsError):  # another process has made it meanwhile
+                tell_skipped(job, summary, as_json)
+                continue
             if isinstance(result, NeurocodecError):
                 summary.failed[job.source] = str(result).removeprefix(f"{job.source}: ")
                 tell(f"Error: {job.source}: {summary.failed[job.source]}", False)
@@ -190,6 +192,13 @@ def tell_each(
                 click.echo(json.dumps(result.fields))
             else:
                 tell(result.line, quiet)
+
+
+def tell_skipped(job: Job, summary: Summary, as_json: bool) -> None:
+    """Count what is there already."""
+    summary.skipped += 1
+    if as_json:
+        click.echo(json.dumps(skipped(job.source, job.target).fields))
 
 
 def alone(jobs: list[Job], work: Work) -> Generator[tuple[Job, Outcome | NeurocodecError]]:

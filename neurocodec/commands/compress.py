@@ -212,7 +212,7 @@ def compress_file(source: str, target: str, force: bool, settings: Settings) -> 
     check_target(source, target, force)
     check_name(target)
     picture, bytes_in = read_picture(source, settings.max_pixels)
-    return compress_picture(picture, source, target, bytes_in, settings)
+    return compress_picture(picture, source, target, bytes_in, force, settings)
 
 
 def check_name(target: str) -> None:
@@ -240,9 +240,9 @@ def compress_frames(source: str, target: str, force: bool, settings: Settings) -
         check_folder(target, make=True)
         frame, name = str(Path(target) / f"{i:03}.nc"), f"{input_name(source)}, frame {i}"
         check_target(source, frame, force)  # a file may hold more frames than it told
-        report(
-            compress_picture(picture, name, frame, len(data), settings), name, frame, settings.quiet, settings.as_json
-        )
+        made = compress_picture(picture, name, frame, len(data), force, settings)
+        made = replace(made, fields={"in": source, "frame": i} | {k: v for k, v in made.fields.items() if k != "in"})
+        report(made, name, frame, settings.quiet, settings.as_json)
     if (others := Path(target) / f"{i + 1:03}.nc").exists():
         tell(f"Note: {others} and what follows it are frames of another file.", settings.quiet)
 
@@ -252,7 +252,9 @@ def _named(source: str, pictures: Iterator[Picture]) -> Iterator[Picture]:
         yield from pictures
 
 
-def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, settings: Settings) -> Outcome:
+def compress_picture(
+    picture: Picture, name: str, target: str, bytes_in: int, force: bool, settings: Settings
+) -> Outcome:
     """A picture that is read into a file."""
     from neurocodec import api, images, metrics
 
@@ -282,7 +284,7 @@ def compress_picture(picture: Picture, name: str, target: str, bytes_in: int, se
                 )
     if settings.effort and not api.refines(picture.width, picture.height, settings.model, settings.device):
         notes = (*notes, "the picture is too small to be refined: --effort changed nothing.")
-    write_target(target, packed)
+    write_target(target, packed, force)
     if settings.verify and target != STANDARD and read_source(target) != packed:
         raise NeurocodecError(f"{target}: what is on the disk is not what was written: the disk is faulty.")
     bpp = metrics.bits_per_pixel(len(packed), picture.width, picture.height)

@@ -138,7 +138,7 @@ def decompress_file(source: str, target: str, settings: Settings) -> Outcome:
         picture = images.laid_on(picture, settings.colour)
     with naming(output_name(target)):
         encoded, notes = images.write(picture, extension)
-    write_target(target, encoded)
+    write_target(target, encoded, settings.force)
     found = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     found |= {"bytes_in": len(data), "bytes": len(encoded)}
     line = (

@@ -67,7 +67,7 @@ def sample(target: str, size: str | None, like: str | None, temperature: float, 
         pixels = sampling.sample_like(loaded.codec, position, as_tensor(given.pixels), temperature, seed)
     else:
         pixels = sampling.sample(loaded.codec, position, height, width, temperature, seed)
-    notes += write(Picture(pixels), target, extension)
+    notes += write(Picture(pixels), target, extension, settings.force)
     fields = {"out": target, "width": width, "height": height, "quality": settings.quality}
     fields |= {"temperature": temperature, "seed": seed}
     line = f"{target}: a sample of {width}x{height} pixels, quality {settings.quality:g}, temperature {temperature:g}"
@@ -129,9 +129,9 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
     notes = (*(f"{first}: {n}" for n in notes_a), *(f"{second}: {n}" for n in notes_b))
     if form:
         with naming(target):
-            write_target(target, sheet.animation(shown, form))
+            write_target(target, sheet.animation(shown, form), settings.force)
     else:
-        notes += write(Picture(sheet.strip(shown), grey), target, extension)
+        notes += write(Picture(sheet.strip(shown), grey), target, extension, settings.force)
     fields = {"a": first, "b": second, "out": target, "width": a.width, "height": a.height, "steps": steps}
     line = f"{first} to {second} -> {target}: {steps} pictures of {a.width}x{a.height} pixels"
     report(
@@ -175,7 +175,7 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
         for row in walk.traverse(loaded.codec, position, as_tensor(picture.pixels), channels, side):
             rows.append(row)
             progress(len(rows) / channels)
-    notes += write(Picture(sheet.contact_sheet(rows)), target, extension)
+    notes += write(Picture(sheet.contact_sheet(rows)), target, extension, settings.force)
     moved = [{"channel": r.channel, "share": r.share, "deviation": r.deviation} for r in rows]
     line = (
         f"{input_name(source)} -> {output_name(target)}: {len(rows)} channel{'s' * (len(rows) > 1)}, "
@@ -228,7 +228,7 @@ def explain(source: str, target: str, qualities: str, **common: Any) -> None:
     words += ["--quality", f"{chosen.quality:g}", "--qualities", ",".join(f"{v:g}" for v in shown)]
     words += ["--model", settings.model] if settings.model != DEFAULT_MODEL else []
     html = page.render(name, settings.model, shlex.join(words), picture.pixels, levels, chosen, picture.notes)
-    write_target(target, html.encode(errors="replace"))
+    write_target(target, html.encode(errors="replace"), settings.force)
     fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"quality": chosen.quality, "bits_y": float(chosen.usage.y.sum()), "bits_z": float(chosen.usage.z.sum())}
     fields |= {"bytes": len(chosen.usage.coded), "lambda": chosen.multiplier, "loss": chosen.loss}

@@ -55,7 +55,7 @@ def inpaint(source: str, mask: str, target: str, method: str, steps: int, seed: 
     with progress_bar("inpainting", settings.quiet) as progress:
         pixels = inpainting.inpaint(loaded, picture, hidden, way, progress)
     filled = replace(picture, pixels=as_stored(pixels, picture.grey))
-    notes = (*picture.notes, *write(filled, target, extension))
+    notes = (*picture.notes, *write(filled, target, extension, settings.force))
     if extension.lower() not in LOSSLESS:
         notes += (f"{extension} has losses of its own: visible pixels are exact in .png, not in it.",)
     count = int(hidden.sum())
@@ -105,7 +105,7 @@ def restore(source: str, target: str, passes: int, **common: Any) -> None:
         pixels = picture.pixels if picture.alpha is None else alpha.fill_hidden(picture.pixels, picture.alpha)
         pixels = restoring.restore(loaded.codec, pixels, position, passes, progress)
     restored = replace(picture, pixels=as_stored(pixels, picture.grey))
-    notes = (*picture.notes, *write(restored, target, extension))
+    notes = (*picture.notes, *write(restored, target, extension, settings.force))
     fields = {"in": source, "out": target, "width": picture.width, "height": picture.height}
     fields |= {"passes": passes, "quality": settings.quality}
     line = f"{input_name(source)} -> {output_name(target)}: {picture.width}x{picture.height} pixels restored"

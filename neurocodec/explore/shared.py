@@ -100,13 +100,13 @@ def check_fits(target: str, extension: str, width: int, height: int, alpha: bool
         images.check_fits(extension, width, height, alpha)
 
 
-def write(picture: Picture, target: str, extension: str) -> tuple[str, ...]:
+def write(picture: Picture, target: str, extension: str, force: bool) -> tuple[str, ...]:
     """Write a picture -> notes of what its format cannot hold."""
     from neurocodec import images
 
     with naming(target):
         encoded, notes = images.write(picture, extension)
-    write_target(target, encoded)
+    write_target(target, encoded, force)
     return tuple(notes)
 
 
