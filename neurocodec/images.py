@@ -37,6 +37,7 @@ LOSSLESS = (".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".jp2")  # of OUTP
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "JPEG2000", "AVIF")
 # What is tried to be left out, if a file with all of it cannot be written: as little as can be.
 LEFT_OUT = ((), ("exif",), ("xmp",), ("icc",), ("exif", "xmp"), ("exif", "xmp", "icc"))
+WITH_PROFILE = ("PNG", "TIFF", "JPEG")  # of those that have a channel of greys
 COLOUR_ONLY = ("WEBP", "AVIF")  # no channel of greys
 # Formats that Pillow knows the name of and, without what other programs bring, no pixels; WMF on Windows alone.
 _NAMED_ONLY = ("MPEG", "BUFR", "GRIB", "HDF5", *(() if sys.platform == "win32" else ("WMF",)))
@@ -249,7 +250,7 @@ def write(picture: Picture, extension: str) -> tuple[bytes, list[str]]:
         if picture.metadata.icc[16:20] == b"GRAY":
             told.append(f"its grey profile is applied to its pixels, for {form} has no channel of greys.")
         picture = in_colours(picture)
-    if picture.metadata.icc[16:20] == b"RGB ":  # readers reject such a profile, or misapply it, beside one channel
+    if picture.metadata.icc[16:20] == b"RGB " and form in WITH_PROFILE:  # readers reject such a one beside one channel
         picture = replace(picture, grey=False)
     changed, image = told + list(picture.notes[known:]), to_pillow(picture)
     failures: list[Exception] = []

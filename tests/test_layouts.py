@@ -173,8 +173,10 @@ def test_greys_of_an_rgb_profile_are_written_with_three_channels() -> None:
         data, notes = images.write(Picture(grey, grey=True, metadata=Metadata(icc=SRGB)), extension)
         with Image.open(io.BytesIO(data)) as image:
             assert (image.mode, image.info["icc_profile"], notes) == (mode, SRGB, [])
-    with Image.open(io.BytesIO(images.write(Picture(grey, grey=True), ".png")[0])) as image:
-        assert image.mode == "L"
+    for icc, extension in ((b"", ".png"), (SRGB, ".ppm")):
+        data, _ = images.write(Picture(grey, grey=True, metadata=Metadata(icc=icc)), extension)
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.mode == "L"
 
 
 def test_what_webp_makes_of_greys_and_of_what_is_hidden() -> None:
