@@ -173,8 +173,8 @@ def _read_sizes(data: bytes, at: int, flags: int) -> tuple[list[int], int]:
 
 def _varint(value: int) -> bytes:
     """Seven bits a byte, lowest first; the high bit says that more follow. At most four bytes. Raises FormatError."""
-    if value >= 1 << 28:
-        raise FormatError(f"{value} bytes of one kind are more than the format holds, which is {(1 << 28) - 1}.")
+    if value > SIDE_LIMIT:
+        raise FormatError(f"{value} bytes of one kind are more than the format holds, which is {SIDE_LIMIT}.")
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
