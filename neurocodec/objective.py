@@ -8,33 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurocodec import ssimulacra2_loss
 from neurocodec.ms_ssim import SMALLEST, ms_ssim
+from neurocodec.ssimulacra2_loss import ssimulacra2_error
 
 COARSE = 8  # pixels: the side of the blocks whose means are held
 
 
+class Distortion(NamedTuple):
+    """A distortion and its parts, each (B,). A part is None if the objective gives it no weight."""
+
+    total: Tensor
+    mse: Tensor  # 255^2 MSE
+    dissimilarity: Tensor | None  # 1 - MS-SSIM
+    ssimulacra2: Tensor | None  # the error that the score is a power of
+
+
 @dataclass(frozen=True)
 class Objective:
-    """bits per pixel + lambda(t) * (mse * 255^2 MSE + ms_ssim * (1 - MS-SSIM) + coarse * 255^2 MSE of 8x8 means).
+    """Rate plus lambda(t) times a weighted sum of distortions.
 
-    MS-SSIM hardly minds when a flat area changes colour, and people do: the last term holds it.
+    The distortions are 255^2 MSE, 1 - MS-SSIM, 255^2 MSE of the means of 8x8 blocks, and the error of SSIMULACRA 2.
+    MS-SSIM hardly notices a flat area that changes colour, but people do: the means of blocks hold it.
     """
 
     lambdas: tuple[float, float]  # at the first anchor and at the last
     mse: float
     ms_ssim: float
     coarse: float = 0.0
+    ssimulacra2: float = 0.0
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Objective:
         """An objective of its fields as JSON holds them. Raises TypeError, ValueError."""
         low, high = (float(v) for v in fields["lambdas"])
-        weights = (float(fields["mse"]), float(fields["ms_ssim"]), float(fields.get("coarse", 0.0)))
+        later = (float(fields.get(name, 0.0)) for name in ("coarse", "ssimulacra2"))
+        weights = (float(fields["mse"]), float(fields["ms_ssim"]), *later)
         found = cls((low, high), *weights)
         if not (0 < low < high and min(weights) >= 0):
             raise ValueError(f"{found} is not an objective")
@@ -42,25 +56,36 @@ class Objective:
 
     @property
     def smallest(self) -> int:
-        """The shortest side of a picture that it can judge, in pixels."""
-        return SMALLEST if self.ms_ssim else 1
+        """Return the shortest side of a picture that the objective can judge, in pixels."""
+        sides = [1]
+        if self.ms_ssim:
+            sides.append(SMALLEST)
+        if self.ssimulacra2:
+            sides.append(ssimulacra2_loss.SMALLEST)
+        return max(sides)
 
     def multiplier(self, t: Tensor, anchors: int) -> Tensor:
         """lambda at quality positions t (B,) in [0, anchors - 1]: log-spaced between the anchors."""
         low, high = self.lambdas
         return low * (high / low) ** (t / (anchors - 1))
 
-    def distortion(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x_hat, x (B, H, W, 3) in [0, 1] -> the distortion (B,), 255^2 MSE (B,), and 1 - MS-SSIM (B,)
-        where the objective has a share of it. In float32: MS-SSIM subtracts squares."""
+    def distortion(self, x_hat: Tensor, x: Tensor) -> Distortion:
+        """Compute the distortion of x_hat against x, both (B, H, W, 3) in [0, 1].
+
+        Both are float32, because MS-SSIM and SSIMULACRA 2 subtract squares.
+        """
         difference = x_hat - x
         mse = 255**2 * difference.square().mean((1, 2, 3))
         total = self.mse * mse
         if self.coarse:
             means = F.avg_pool2d(difference.permute(0, 3, 1, 2), COARSE)
             total = total + self.coarse * 255**2 * means.square().mean((1, 2, 3))
-        if not self.ms_ssim:
-            return total, mse, None
-        decoded, original = (v.permute(0, 3, 1, 2) for v in (x_hat, x))
-        dissimilarity = 1 - ms_ssim(decoded, original)
-        return total + self.ms_ssim * dissimilarity, mse, dissimilarity
+        dissimilarity = error = None
+        if self.ms_ssim:
+            decoded, original = (v.permute(0, 3, 1, 2) for v in (x_hat, x))
+            dissimilarity = 1 - ms_ssim(decoded, original)
+            total = total + self.ms_ssim * dissimilarity
+        if self.ssimulacra2:
+            error = ssimulacra2_error(x_hat, x)
+            total = total + self.ssimulacra2 * error
+        return Distortion(total, mse, dissimilarity, error)

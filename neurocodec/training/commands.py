@@ -16,7 +16,7 @@ from neurocodec.options import Number, WholeNumber, force_option
 @click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
 @click.option(
     "--tune",
-    type=click.Choice(["ms-ssim", "psnr", "restore"]),
+    type=click.Choice(["visual", "ms-ssim", "psnr", "restore"]),
     default="ms-ssim",
     show_default=True,
     help="What is optimised; restore: an encoder that takes out noise, blur and JPEG, for the decoder of --start.",

@@ -45,12 +45,14 @@ LATENT_AXES = {
 
 @torch.no_grad()
 def grow(model: TrainingModel, config: Config, pictures: Tensor, fewer: bool = False) -> TrainingModel:
-    """A model of this config that computes what `model` does.
+    """Grow a model to a config, so that it computes the same at the qualities it has.
 
-    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. fewer: blocks may be fewer,
-    too; those behind are left out, and it computes something else. Raises TrainingError when the configs differ in
-    more than blocks, kernels, and width_16 and latents, grown by the same even number.
+    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. With `fewer`, the last blocks
+    may be left out, which changes the result. Raises TrainingError when the configs differ in more than anchors,
+    blocks, kernels, and width_16 and latents, grown by the same even number.
     """
+    if config.anchors > model.networks.config.anchors:
+        model = add_anchors(model, config.anchors)
     old = model.networks.config
     new = config.latents - old.latents
     deep = replace(
@@ -62,12 +64,25 @@ def grow(model: TrainingModel, config: Config, pictures: Tensor, fewer: bool = F
     possible = possible and (fewer or all(before <= after for before, after in depths))
     if not possible or config != replace(deep, width_16=old.width_16 + new, latents=old.latents + new):
         raise TrainingError(
-            f"a model of {old} cannot grow to {config}: only blocks, kernels, and width_16 and latents may, "
-            "these by the same even number."
+            f"a model of {old} cannot grow to {config}: only anchors, blocks, kernels, width_16 and latents may grow, "
+            "the last two by the same even number."
         )
     if deep != old:
         model = deepen(model, deep)
     return widen(model, config, pictures) if new else model
+
+
+def add_anchors(model: TrainingModel, anchors: int) -> TrainingModel:
+    """Extend a model to higher qualities. Each new anchor continues the step between the last two."""
+    grown = TrainingModel(replace(model.networks.config, anchors=anchors))
+    before = model.state_dict()
+    for name, parameter in grown.state_dict().items():
+        old = before[name]
+        if old.shape != parameter.shape:  # a table of anchors
+            beyond = torch.arange(1.0, anchors - len(old) + 1)[:, None]
+            old = torch.cat([old, old[-1] + beyond * (old[-1] - old[-2])])
+        parameter.copy_(old)
+    return grown
 
 
 def _depths(config: Config) -> tuple[int, ...]:

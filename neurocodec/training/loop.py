@@ -24,9 +24,10 @@ from neurocodec.training.corruption import corrupt
 from neurocodec.training.data import load_folder, random_batch
 from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
-from neurocodec.training.objective import Distortion, TrainingModel, loss_of
+from neurocodec.training.objective import DistortionFunction, TrainingModel, loss_of
 from neurocodec.training.process import process_group, stop_flag, unhurried
 from neurocodec.training.rounded import RoundedModel
+from neurocodec.training.recipe import ANCHORS
 from neurocodec.training.run import Run, Settings, averaged, read_checkpoint
 from neurocodec.training.thaw import thaw
 
@@ -132,7 +133,7 @@ def check_depths(settings: Settings, config: Config, out: Path) -> None:
 def config_of(settings: Settings, start: Path | None) -> Config:
     """The architecture of a new run. Where what a file says of latents has to stay true it is the file's, and elsewhere
     today's; g_a and g_s may have other depths. Raises WeightsError."""
-    config = Config()
+    config = Config(anchors=ANCHORS.get(settings.tune, Config.anchors))
     if start is not None and start.is_file() and (settings.rounded or settings.denoises):
         config = weights.load(str(start), torch.device("cpu")).codec.config
     return replace(
@@ -234,7 +235,7 @@ def loop(
         report(f"checkpoint at step {run.step}: {run.checkpoint}")
 
 
-def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, Distortion]:
+def assembled(trained: nn.Module, run: Run) -> tuple[nn.Module, DistortionFunction]:
     """A model and the distortion as they are called: with all that processes and GPUs want of them."""
     model = DistributedDataParallel(trained) if dist.is_initialized() else trained
     if run.device.type != "cuda":

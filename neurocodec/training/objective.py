@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec.networks import Config, Networks
-from neurocodec.objective import Objective
+from neurocodec.objective import Distortion, Objective
 from neurocodec.precision import autocast
 from neurocodec.prior import SCALE_MIN, SCALE_OCTAVE, mask_1
 from neurocodec.relaxed import bound
 
 LEFT_ERROR = 30.0  # 255^2 MSE of a restored picture at which it counts half
-Distortion = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+DistortionFunction = Callable[..., Distortion]
 TAIL_WEIGHT, TAIL_WIDTH = 3e-5, 4.0  # of the Laplacian beside the Gaussian; in (scale + 1)
 
 
@@ -77,7 +77,7 @@ def loss_of(
     anchors: int,
     seen: Tensor | None = None,
     beta: float = 1.0,
-    distortion_of: Distortion = Objective.distortion,
+    distortion_of: DistortionFunction = Objective.distortion,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and what it is made of (bits per pixel, MSE on 255, 1 - MS-SSIM).
 
@@ -90,10 +90,10 @@ def loss_of(
     pixels = x.shape[1] * x.shape[2]
     bpp = (bits_y + bits_z) / pixels
     lam = objective.multiplier(t, anchors)
-    distortion, mse, dissimilarity = distortion_of(objective, x_hat, x)
+    distortion, mse, dissimilarity, error = distortion_of(objective, x_hat, x)
     parts = {"bpp": bpp.mean(), "bpp_z": (bits_z / pixels).mean(), "mse": mse.mean()}
-    # nan: not measured in this phase
-    parts["1-msssim"] = torch.full_like(bpp[0], math.nan) if dissimilarity is None else dissimilarity.mean()
+    for name, part in (("1-msssim", dissimilarity), ("ssimulacra2_error", error)):
+        parts[name] = torch.full_like(bpp[0], math.nan) if part is None else part.mean()  # nan: not measured
     # High rates have large losses; undivided they would drown the low ones.
     losses = (bpp + lam * distortion) / (lam / objective.lambdas[0]) ** 0.35
     if seen is not None:  # and much noise leaves a large error whatever the encoder does

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec import metrics
 from neurocodec.model import pad
 from neurocodec.precision import autocast
+from neurocodec.ssimulacra2 import POWER
+from neurocodec.ssimulacra2_loss import ssimulacra2_error
 from neurocodec.training.corruption import Corruption
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.rounded import RoundedModel
@@ -29,12 +33,12 @@ def validate(
     sees what a corruption leaves of them.
 
     Rates are the model's own entropy of rounded latents over the original's pixels; distortions are
-    of 8-bit pixels. A row per position: t, bpp, bpp_z, psnr (dB), ms_ssim.
+    of 8-bit pixels. A row per position: t, bpp, bpp_z, psnr (dB), ms_ssim, ssimulacra2 (score).
     """
     device = next(model.parameters()).device
     rows = []
     for position in positions or range(model.networks.config.anchors):
-        sums = torch.zeros(4, dtype=torch.float64)
+        sums = torch.zeros(5, dtype=torch.float64)
         for i, picture in enumerate(pictures):
             height, width = picture.shape[:2]
             seen = corruption.apply(picture.cpu().float() / 255, torch.Generator().manual_seed(i))
@@ -50,9 +54,10 @@ def validate(
                     float(bits_z) / (height * width),
                     metrics.psnr(original, decoded),
                     metrics.ms_ssim(original, decoded),
+                    score(original, decoded),
                 ]
             )
-        bpp, bpp_z, psnr, ms_ssim = (sums / len(pictures)).tolist()
+        bpp, bpp_z, psnr, ms_ssim, ssimulacra2 = (sums / len(pictures)).tolist()
         rows.append(
             {
                 "t": float(position),
@@ -60,9 +65,16 @@ def validate(
                 "bpp_z": round(bpp_z, 5),
                 "psnr": round(psnr, 3),
                 "ms_ssim": round(ms_ssim, 5),
+                "ssimulacra2": round(ssimulacra2, 3),
             }
         )
     return rows
+
+
+def score(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+    """Compute the SSIMULACRA 2 score of a decoded picture, both (H, W, 3)."""
+    x, x_hat = (torch.from_numpy(v)[None].float() / 255 for v in (original, decoded))
+    return 100 - 10 * float(ssimulacra2_error(x_hat, x)) ** POWER
 
 
 def validate_restoration(
