@@ -9,20 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurocodec import alpha, container, metadata, metrics
+from neurocodec import alpha, container, metadata, metrics, ms_ssim, ssimulacra2
 from neurocodec.container import QUALITY_STEPS, Container
 from neurocodec.entropy import Encoder
 from neurocodec.errors import ImageError, UnusableModelError, VerificationError
 from neurocodec.images import Picture
 from neurocodec.metadata import Metadata
-from neurocodec.ms_ssim import SMALLEST
 from neurocodec.networks import STRIDE
 from neurocodec.refine import EFFORT_STEPS, Refiner
+from neurocodec.targets import KINDS
 from neurocodec.unhindered import unhindered
 from neurocodec.weights import LoadedModel
 from neurocodec.windows import Report, part_of, silent
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
+SMALLEST = {"msssim": ms_ssim.SMALLEST, "ssimulacra2": ssimulacra2.SMALLEST}  # pixels; shortest side for a measure
 
 
 class Encoding:
@@ -48,14 +49,18 @@ class Encoding:
         return data
 
     def measure(self, quality: int, kind: str) -> float:
-        """The file's "size" in bytes, "bpp", or the "psnr" in dB or "msssim" of what it decodes to."""
-        if self.loaded.restores and kind in ("psnr", "msssim"):
+        """Return the "size" of the file in bytes, its "bpp", or the fidelity of the decoded picture.
+
+        Fidelities are "psnr" in dB, "msssim" and "ssimulacra2". Raises ImageError for a picture that is too small for
+        the measure, and UnusableModelError for a fidelity of a restored picture.
+        """
+        if self.loaded.restores and not KINDS[kind].at_most:
             raise UnusableModelError(
                 "a restored picture is meant to differ from what it was made of: choose a quality, a size or bits per "
                 "pixel as the target."
             )
-        if kind == "msssim" and min(self.picture.height, self.picture.width) < SMALLEST:
-            raise ImageError(f"MS-SSIM needs sides of at least {SMALLEST} pixels: use --target-psnr.")
+        if min(self.picture.height, self.picture.width) < (smallest := SMALLEST.get(kind, 1)):
+            raise ImageError(f"{KINDS[kind].unit} needs sides of at least {smallest} pixels: use --target-psnr.")
         latents, y_hat = self._latents(quality, silent)
         data = self._file(quality, latents)
         self._measured[quality] = data
@@ -78,7 +83,8 @@ class Encoding:
         )
 
     def _fidelity(self, decoded: Pixels, kind: str) -> float:
-        return metrics.psnr(decoded, self.pixels) if kind == "psnr" else metrics.ms_ssim(decoded, self.pixels)
+        measure = {"psnr": metrics.psnr, "msssim": metrics.ms_ssim, "ssimulacra2": metrics.ssimulacra2}[kind]
+        return measure(self.pixels, decoded)
 
     def _latents(self, quality: int, report: Report) -> tuple[bytes, torch.Tensor]:
         coder = Encoder()

@@ -1,7 +1,7 @@
 """The quality whose file has a wanted size, or a wanted fidelity, with few trials.
 
-Size, PSNR and MS-SSIM all rise with quality, smoothly but for the noise of rounding. So the crossing is
-bracketed, and the next trial is where a straight line between the brackets crosses: the false position method, where
+Size, PSNR, MS-SSIM and SSIMULACRA 2 all rise with quality, smoothly except for the noise of rounding. So the crossing
+is bracketed, and the next trial is where a straight line between the brackets crosses: the false position method, where
 an end that does not move is pulled in (Anderson and Björck 1973).
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 LOWEST, HIGHEST, START = 100, 10000, 5000  # qualities in hundredths
 APART = 200  # hundredths that qualities have to be apart for a slope
+LOSSLESS = {"msssim": 1.0, "ssimulacra2": 100.0}  # values of equal pictures; targets have to be lower
 UNITS = {"": 1, "k": 1000, "m": 10**6, "ki": 1024, "mi": 1 << 20}
 
 
@@ -38,6 +39,8 @@ KINDS = {
     "bpp": Kind("bpp", True, lambda v: math.log2(max(v, 1e-9)), 0.0006, 0.004),
     "psnr": Kind("dB PSNR", False, lambda v: min(v, 99.0), 0.0016, 0.02),
     "msssim": Kind("MS-SSIM", False, _decibels, 0.0016, 0.02),
+    # Scores of neighbouring qualities differ by half a point, so a smaller tolerance costs more trials.
+    "ssimulacra2": Kind("SSIMULACRA 2", False, lambda v: v, 0.006, 0.5),
 }
 
 
@@ -53,9 +56,10 @@ class Target:
             raise ValueError(f"{self.kind!r} is no target: use one of {', '.join(KINDS)}")
         if not isinstance(self.value, numbers.Real):
             raise ValueError(f"{self.value!r} is no number")
-        highest = 1.0 if self.kind == "msssim" else math.inf
+        highest = LOSSLESS.get(self.kind, math.inf)
         if not 0 < self.value < highest:
-            raise ValueError(f"{self.value:g} is not above 0" + (" and below 1" if highest == 1 else " and finite"))
+            limit = "finite" if math.isinf(highest) else f"below {highest:g}"
+            raise ValueError(f"{self.value:g} is not above 0 and {limit}")
 
     @property
     def how(self) -> Kind:
@@ -80,9 +84,13 @@ class Target:
         return rise if rise > 0 else None
 
     def __str__(self) -> str:
-        name, unit = {"size": ("size", " bytes"), "psnr": ("PSNR", " dB"), "msssim": ("MS-SSIM", "")}.get(
-            self.kind, ("rate", " bpp")
-        )
+        name, unit = {
+            "size": ("size", " bytes"),
+            "bpp": ("rate", " bpp"),
+            "psnr": ("PSNR", " dB"),
+            "msssim": ("MS-SSIM", ""),
+            "ssimulacra2": ("SSIMULACRA 2 score", ""),
+        }[self.kind]
         return f"a {name} of {'at most' if self.how.at_most else 'at least'} {self.value:g}{unit}"
 
 

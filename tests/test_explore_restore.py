@@ -155,6 +155,7 @@ def test_files_are_those_of_the_model(noisy: Path, photograph: Pixels) -> None:
         (["--effort", "1"], "neurocodec restore"),
         (["--target-psnr", "30"], "--target-size"),
         (["--target-msssim", "0.9"], "--target-size"),
+        (["--target-ssimulacra2", "50"], "--target-size"),
         (["--model", "ms-ssim"], "leave --model"),
     ],
 )

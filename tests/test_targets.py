@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ MODEL = str(TINY)
 
 
 @given(
-    st.sampled_from(["size", "psnr", "msssim"]),
+    st.sampled_from(["size", "psnr", "msssim", "ssimulacra2"]),
     st.floats(2, 7),
     st.floats(0.4, 2.5),
     st.integers(0, 10200),
@@ -37,6 +38,7 @@ MODEL = str(TINY)
 @example("psnr", 2.0, 2.5, 111)  # flat where it starts
 @example("psnr", 5.5, 2.5, 350)
 @example("msssim", 7.0, 1.5, 121)
+@example("ssimulacra2", 7.0, 0.4, 9900)
 def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality: int) -> None:
     """Curves of every steepness and bend, with the plateaus that whole bytes make, and targets beyond their ends."""
     tried: list[int] = []
@@ -45,6 +47,8 @@ def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality:
         share = ((quality - 100) / 9900) ** bend if quality > 100 else 0.0
         if kind == "size":
             return float(round(2 ** (9 + rise * share)))
+        if kind == "ssimulacra2":
+            return 20 + 11 * rise * share
         return 20 + 3 * rise * share if kind == "psnr" else 1 - 10 ** (-(6 + 3 * rise * share) / 10)
 
     def measure(quality: int) -> float:
@@ -78,14 +82,35 @@ def test_bad_sizes(text: str) -> None:
         parse_size(text)
 
 
+def test_few_trials_find_a_score() -> None:
+    """Scores of chelsea.png with model ms-ssim, with neighbours that differ by up to half a point."""
+    qualities = [100, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000]
+    scores = [-25.4, -17.5, 5.7, 20.9, 34.2, 41.7, 48.7, 53.1, 58.7, 63.7, 72.3, 84.9]
+    counts = []
+    for wanted in range(10, 85, 5):
+        tried: list[int] = []
+
+        def measure(quality: int, tried: list[int] = tried) -> float:
+            tried.append(quality)
+            return float(np.interp(quality, qualities, scores)) + 0.5 * math.sin(quality**2)
+
+        found, met = search(measure, Target("ssimulacra2", wanted))
+        assert met
+        assert wanted <= measure(found) < wanted + 2
+        counts.append(len(set(tried)))
+    assert sum(counts) / len(counts) < 6.5
+
+
 def test_targets_are_met_by_the_file() -> None:
     pixels = draw("shapes", 200, 260)
-    for target in (Target("size", 2000), Target("bpp", 0.4), Target("psnr", 24), Target("msssim", 0.9)):
+    fidelities = (Target("psnr", 24), Target("msssim", 0.9), Target("ssimulacra2", 15))
+    for target in (Target("size", 2000), Target("bpp", 0.4), *fidelities):
         fitted = api.compress_to(pixels, target, MODEL)
         decoded = api.decompress(fitted.data, MODEL).pixels
         size = len(fitted.data)
         real = {"size": size, "bpp": metrics.bits_per_pixel(size, 260, 200), "psnr": metrics.psnr(decoded, pixels)}
         real["msssim"] = metrics.ms_ssim(decoded, pixels)
+        real["ssimulacra2"] = metrics.ssimulacra2(original=pixels, decoded=decoded)
         assert fitted.met
         assert target.met_by(real[target.kind])
         assert fitted.value == pytest.approx(real[target.kind], rel=1e-6)
@@ -201,8 +226,8 @@ def test_grey_and_alpha_count() -> None:
 def test_what_cannot_be_met(tmp_path: Path) -> None:
     Image.fromarray(draw("noise", 180, 180)).save(tmp_path / "x.png")
     command = ["compress", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), "--model", MODEL]
-    for target in (["--target-size", "20"], ["--target-psnr", "70"], ["--target-msssim", "0.9999"]):
-        result = CliRunner().invoke(main, [*command, *target])
+    for kind, value in {"size": "20", "psnr": "70", "msssim": "0.9999", "ssimulacra2": "99.9"}.items():
+        result = CliRunner().invoke(main, [*command, f"--target-{kind}", value])
         assert result.exit_code == 1
         assert result.stderr.count("\n") == 1
         assert "the nearest is" in result.stderr
@@ -221,6 +246,11 @@ def test_what_cannot_be_met(tmp_path: Path) -> None:
         ["--target-bpp", "-1"],
         ["--target-bpp", "nan"],
         ["--target-msssim", "1"],
+        ["--target-ssimulacra2", "100"],
+        ["--target-ssimulacra2", "0"],
+        ["--target-ssimulacra2", "-5"],
+        ["--target-ssimulacra2", "nan"],
+        ["--target-ssimulacra2", "70", "--target-msssim", "0.9"],
         ["--target-psnr", "inf"],
         ["--nearest"],
     ],
@@ -232,12 +262,32 @@ def test_wrong_targets(tmp_path: Path, arguments: list[str]) -> None:
     assert not (tmp_path / "x.nc").exists()
 
 
-def test_ms_ssim_of_a_small_picture_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(draw("flat", 160, 160)).save(tmp_path / "x.png")
-    command = ["compress", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), "--target-msssim", "0.9", "--model", MODEL]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
-    assert "161" in result.stderr
+@pytest.mark.parametrize(
+    ("kind", "value", "smallest", "message"),
+    [
+        ("msssim", "0.001", 161, "MS-SSIM needs sides of at least 161 pixels"),
+        ("ssimulacra2", "1", 8, "SSIMULACRA 2 needs sides of at least 8 pixels"),
+    ],
+)
+def test_a_picture_too_small_for_the_measure_is_refused(
+    tmp_path: Path, kind: str, value: str, smallest: int, message: str
+) -> None:
+    command = ["compress", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), f"--target-{kind}", value, "--model", MODEL]
+    for side, code in ((smallest - 1, 1), (smallest, 0)):
+        Image.fromarray(draw("flat", side, 170)).save(tmp_path / "x.png")
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == code
+        assert (message in result.stderr) == (code == 1)
+
+
+def test_a_score_is_reported(tmp_path: Path) -> None:
+    Image.fromarray(draw("shapes", 200, 260)).save(tmp_path / "x.png")
+    command = ["compress", "-f", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), "--model", MODEL]
+    command += ["--target-ssimulacra2", "10"]
+    assert re.search(r"quality [\d.]+, 1[0-9.]+ SSIMULACRA 2, \d+ bytes", CliRunner().invoke(main, command).output)
+    told = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert told["met"]
+    assert 10 <= told["value"] < 12
 
 
 @pytest.mark.usefixtures("with_objective")

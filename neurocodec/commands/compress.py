@@ -41,7 +41,7 @@ from neurocodec.commands.shared import (
 from neurocodec.errors import NeurocodecError
 from neurocodec.files import STANDARD, check_folder, check_target, input_name, output_name, read_source, write_target
 from neurocodec.options import Number, WholeNumber, force_option
-from neurocodec.targets import Target, parse_size
+from neurocodec.targets import KINDS, Target, parse_size
 
 if TYPE_CHECKING:
     from neurocodec.images import Picture
@@ -79,6 +79,11 @@ class Settings:
 )
 @click.option("--target-bpp", type=float, help="The best quality in at most so many bits per pixel.")
 @click.option("--target-msssim", type=float, help="The smallest file with at least this MS-SSIM, between 0 and 1.")
+@click.option(
+    "--target-ssimulacra2",
+    type=float,
+    help="The smallest file with at least this SSIMULACRA 2 score, between 0 and 100; 70 is high quality.",
+)
 @click.option("--target-psnr", type=float, help="The smallest file with at least this PSNR in dB.")
 @click.option("--nearest", is_flag=True, help="If a target cannot be met, write the nearest there is.")
 @click.option("--verify", is_flag=True, help="Decode what is written and check it.")
@@ -119,10 +124,6 @@ def compress(
     skip_existing: bool,
     restore: bool,
     quality: float | None,
-    target_size: str | None,
-    target_bpp: float | None,
-    target_msssim: float | None,
-    target_psnr: float | None,
     **chosen: Any,
 ) -> None:
     """Compress the picture IN into the file OUT, or all pictures of the folder IN into the folder OUT.
@@ -141,14 +142,12 @@ def compress(
       neurocodec compress --frames animation.gif frames/
       neurocodec compress -r --skip-existing photos/ smaller/
     """
-    wanted = {"size": target_size, "bpp": target_bpp, "msssim": target_msssim, "psnr": target_psnr}
+    wanted = {kind: chosen.pop(f"target_{kind}") for kind in KINDS}
     if restore:
         chosen["model"] = restoring(chosen["model"], chosen["effort"], wanted)
     settings = Settings(75.0 if quality is None else quality, chosen_target(quality, wanted), **chosen)
     if settings.nearest and settings.target is None:
-        raise click.UsageError(
-            "--nearest is for targets: --target-size, --target-bpp, --target-psnr or --target-msssim."
-        )
+        raise click.UsageError("--nearest: no target is given; add --target-size or another target.")
     many = Many(recursive, workers, skip_existing)
     folder = source != STANDARD and Path(source).is_dir()
     if frames and (recursive or folder):
@@ -184,8 +183,8 @@ def restoring(model: str, effort: int, wanted: dict[str, Any]) -> str:
             "--effort would bring back what --restore takes out: `neurocodec restore` first, and compress what comes "
             "of it."
         )
-    for kind in ("psnr", "msssim"):
-        if wanted[kind] is not None:
+    for kind, how in KINDS.items():
+        if not how.at_most and wanted[kind] is not None:
             raise click.UsageError(
                 f"--target-{kind} compares with the picture as it came, and --restore changes it: choose a quality, "
                 "--target-size or --target-bpp."
@@ -271,7 +270,7 @@ def compress_picture(
             fitted = api.compress_to(picture, settings.target, progress=progress, **how)
             quality, packed = fitted.quality, fitted.data
             reached = f"quality {quality:g}, "
-            if settings.target.kind in ("psnr", "msssim"):  # bytes and bits per pixel are told of every file
+            if not settings.target.how.at_most:  # bytes and bits per pixel are told of every file
                 reached += f"{fitted.value:.6g} {settings.target.how.unit}, "
             value = fitted.value if math.isfinite(fitted.value) else None  # JSON has no infinity
             fitting = {"value": value, "met": fitted.met}
