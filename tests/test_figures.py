@@ -94,7 +94,7 @@ def test_the_readme_tells_the_committed_figures() -> None:
 
 @pytest.mark.parametrize("model", catalogue.MODELS, ids=lambda m: m.name)
 def test_quality_means_what_it_means_for_jpeg(model: catalogue.Model) -> None:
-    """What `python -m benchmarks.calibration` measured keeps the promise, from quality 10 to 95."""
+    """The figures of `python -m benchmarks.calibration` keep the promise, from quality 10 to 95."""
     with (RESULTS / "calibration" / Path(model.file).with_suffix(".csv")).open(newline="") as file:
         head, *rows = csv.reader(file)
     measure_name = head[1].removeprefix("jpeg_")
@@ -111,6 +111,6 @@ def test_quality_means_what_it_means_for_jpeg(model: catalogue.Model) -> None:
 @pytest.mark.parametrize("model", catalogue.MODELS, ids=lambda m: m.name)
 def test_calibration_again(model: catalogue.Model) -> None:
     chosen = calibration_pictures(load_crops(Path(os.environ["NEUROCODEC_PHOTOS"])))
-    name, rows = calibration.measured(chosen, model.name, (10, 50, 90))
+    measure, rows = calibration.measured(chosen, model.name, (10, 50, 90))
     for quality, jpeg, ours in rows:
-        assert abs(ours - jpeg) <= calibration.LARGEST[name], quality
+        assert abs(ours - jpeg) <= calibration.LARGEST[measure.name], quality

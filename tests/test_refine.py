@@ -168,7 +168,7 @@ def test_the_coarse_term_holds_colour_and_not_texture() -> None:
     x = torch.full((1, 176, 176, 3), 0.5)
     pattern = 0.01 * (1 - 2 * (torch.arange(176) % 2)).view(1, 1, -1, 1)
     coarse = Objective((0.1, 1.0), mse=0.0, ms_ssim=0.0, coarse=1.0)
-    shifted, mse, _ = coarse.distortion(x + 0.01, x)
+    shifted, mse, *_ = coarse.distortion(x + 0.01, x)
     assert shifted.item() == pytest.approx(mse.item(), rel=1e-4) == pytest.approx(255**2 * 1e-4, rel=1e-3)
     assert coarse.distortion(x + pattern, x)[0].item() == pytest.approx(0, abs=1e-6)
 

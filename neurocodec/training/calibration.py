@@ -1,12 +1,13 @@
-"""What a quality means: quality N is as good as JPEG's quality N, on the mean of some pictures.
+"""The quality scale: quality N looks like JPEG's quality N, averaged over the calibration pictures.
 
-As good by what the tune is for: mean MS-SSIM, or mean PSNR.
+The measure depends on the objective of the model: SSIMULACRA 2, MS-SSIM or PSNR.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,9 +21,9 @@ from neurocodec.model import Codec
 from neurocodec.objective import Objective
 
 Pixels = NDArray[np.uint8]
-# JPEG's tables change in jumps at low qualities, so each of those has a knot of its own.
-JPEG_QUALITIES = (1, 3, 5, *range(7, 20), *range(20, 95, 5), 93, 95, 97, 100)
-POSITIONS_PER_ANCHOR = 2
+# JPEG's tables change in jumps, most at low qualities: each of those has a knot of its own.
+JPEG_QUALITIES = (1, 3, 5, *range(7, 20), *range(20, 90, 2), *range(90, 101))
+POSITIONS_PER_ANCHOR = 4
 SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
 
 
@@ -38,28 +39,55 @@ def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
     return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A measure of decoded pictures, averaged over pictures on a scale that rises about evenly with quality."""
+
+    name: str
+    unit: str
+    of: Callable[[Pixels, Pixels], float]  # the original and the decoded picture
+    scale: Callable[[float], float] = float  # from the mean to the scale
+
+    def level(self, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
+        """Return the level of degraded pictures on the scale."""
+        return self.scale(float(np.mean([self.of(picture, degrade(picture)) for picture in pictures])))
+
+
+SSIMULACRA2 = Measure("ssimulacra2", "points of SSIMULACRA 2", metrics.ssimulacra2)
+MS_SSIM = Measure("ms_ssim", "dB of MS-SSIM", metrics.ms_ssim, metrics.decibels)
+PSNR = Measure("psnr", "dB of PSNR", metrics.psnr)
+
+
+def measure_of(objective: Objective) -> Measure:
+    """Return the measure that the quality scale of a model goes by."""
+    if objective.ssimulacra2:
+        return SSIMULACRA2
+    return MS_SSIM if objective.ms_ssim else PSNR
+
+
 def calibrate(
     codec: Codec, objective: Objective, pictures: Sequence[Pixels], report: Callable[[str], None]
 ) -> list[tuple[int, int]]:
-    """(quality in hundredths, position in 2**-12), rising, for a weights file.
+    """Return pairs of quality in hundredths and position in 2**-12, both rising, for a weights file.
 
-    Qualities that the model cannot reach share a sliver of the scale at its end, so that a higher
-    quality always is a higher position.
+    Qualities that the model cannot reach share a sliver of the scale at its end. So a higher quality always is a
+    higher position.
     """
+    measure = measure_of(objective)
     top = (codec.config.anchors - 1) << POSITION_BITS
     step = (1 << POSITION_BITS) // POSITIONS_PER_ANCHOR
     positions = list(range(0, top + 1, step))
-    ours = [level(objective, pictures, partial(round_trip, codec, at)) for at in positions]
-    jpegs = [level(objective, pictures, partial(jpeg_round_trip, quality)) for quality in JPEG_QUALITIES]
+    ours = [measure.level(pictures, partial(round_trip, codec, at)) for at in positions]
+    jpegs = [measure.level(pictures, partial(jpeg_round_trip, quality)) for quality in JPEG_QUALITIES]
     knots = match(jpegs, positions, ours)
     for quality, reached in zip(JPEG_QUALITIES, jpegs, strict=True):
         reach = "" if knots[1][0] <= quality * 100 <= knots[-2][0] else " (out of reach)"
-        report(f"JPEG quality {quality}: {reached:.2f} dB of {'MS-SSIM' if objective.ms_ssim else 'PSNR'}{reach}")
+        report(f"JPEG quality {quality}: {reached:.2f} {measure.unit}{reach}")
     return knots
 
 
 def match(jpegs: Sequence[float], positions: Sequence[int], ours: Sequence[float]) -> list[tuple[int, int]]:
-    """The knots for levels of JPEG_QUALITIES and of our positions, both in dB."""
+    """Return the knots for the levels of JPEG_QUALITIES and of our positions."""
     theirs, own = np.maximum.accumulate(jpegs), np.maximum.accumulate(ours)
     edges = (positions[0] + SLIVER, positions[-1] - SLIVER)
     low, high = (float(np.interp(at, positions, own)) for at in edges)
@@ -81,11 +109,3 @@ def round_trip(codec: Codec, position: int, pixels: Pixels) -> Pixels:
     data = codec.compress(torch.from_numpy(pixels), position)
     decoded: Pixels = codec.decompress(data, pixels.shape[0], pixels.shape[1], position).cpu().numpy()
     return decoded
-
-
-def level(objective: Objective, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
-    """How good degraded pictures are, by what a model is tuned for: mean MS-SSIM or mean PSNR, in dB."""
-    pairs = [(p, degrade(p)) for p in pictures]
-    if objective.ms_ssim:
-        return metrics.decibels(float(np.mean([metrics.ms_ssim(*pair) for pair in pairs])))
-    return float(np.mean([metrics.psnr(*pair) for pair in pairs]))

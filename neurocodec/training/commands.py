@@ -142,13 +142,20 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     "--pictures",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="For counting symbols and calibrating quality: the training pictures.",
+    help="Folder of training pictures, for counting symbols.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of lossless pictures for the quality scale.  [default: reduced training pictures]",
 )
 @click.option(
     "--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure the cost in bits on these."
 )
 @force_option
-def export(runs: tuple[Path, ...], out: Path, pictures: Path, valid: Path | None, force: bool) -> None:
+def export(
+    runs: tuple[Path, ...], out: Path, pictures: Path, calibration: Path | None, valid: Path | None, force: bool
+) -> None:
     """Freeze a training run into a weights file, and print what that cost in bits.
 
     Of several RUNS it takes the mean of their weights: of runs that went on from the same weights, that is
@@ -165,4 +172,4 @@ def export(runs: tuple[Path, ...], out: Path, pictures: Path, valid: Path | None
         raise click.ClickException(f"{out} exists: choose another name, or --force.")
     from neurocodec.training import export as exporting
 
-    exporting.export(runs, out, pictures, valid, report=lambda line: click.echo(line, err=True))
+    exporting.export(runs, out, pictures, valid, lambda line: click.echo(line, err=True), calibration)

@@ -44,12 +44,13 @@ def export(
     pictures: Path,
     valid: Path | None = None,
     report: Callable[[str], None] = print,
+    calibration: Path | None = None,
 ) -> str:
-    """Write the averaged weights of a run, or the mean of several runs' and weights files' (see :func:`mean_of`),
-    as a weights file -> its SHA-256.
+    """Write the averaged weights of a run, or the mean of several (see :func:`mean_of`), as a weights file.
 
-    pictures is a folder for counting symbols and calibrating quality (the training pictures);
-    on valid the cost of fixed point and of the frozen tables is measured. Raises TrainingError.
+    Symbols are counted on the folder `pictures`. The quality scale is calibrated on the folder `calibration`, whose
+    pictures are taken as they are; without it, on reduced pictures of the first folder. The cost of fixed point and of
+    the frozen tables is measured on `valid`. Returns the SHA-256 of the file. Raises TrainingError.
     """
     if out.suffix != ".safetensors":
         raise TrainingError(f"{out}: a weights file is named .safetensors.")
@@ -69,7 +70,8 @@ def export(
         tensors |= freeze_tables(model, tensors, crops[:: max(1, len(crops) // COUNTED_PICTURES)], report)
     codec = weights.build_codec(config, tensors, CPU)
     objective = TUNES[tune][-1].objective
-    knots = calibrate(codec, objective, calibration_pictures(crops), report)
+    chosen = calibration_pictures(crops) if calibration is None else whole_pictures(calibration)
+    knots = calibrate(codec, objective, chosen, report)
     out.parent.mkdir(parents=True, exist_ok=True)
     digest = weights.write(out, config, tensors, knots, objective, f"{tune}, {steps}")
     report(f"wrote {out}, {out.stat().st_size} bytes, SHA-256 {digest}")
@@ -222,6 +224,11 @@ def _table_tensors(y_tables: Tables, z_tables: Tables) -> dict[str, Tensor]:
 def load_crops(folder: Path) -> list[Tensor]:
     """The middles of the pictures of a folder, (H, W, 3) uint8, at most SIDE wide and high."""
     return [_crop(p) for p in load_folder(folder, SMALLEST, CPU)]
+
+
+def whole_pictures(folder: Path) -> list[NDArray[np.uint8]]:
+    """Return the pictures of a folder, (H, W, 3) uint8, in the order of their names."""
+    return [picture.numpy() for picture in load_folder(folder, MS_SSIM_SMALLEST, CPU)]
 
 
 def calibration_pictures(crops: Sequence[Tensor]) -> list[NDArray[np.uint8]]:

@@ -26,8 +26,8 @@ from neurocodec.training.grow import grow
 from neurocodec.training.init import klt_init
 from neurocodec.training.objective import DistortionFunction, TrainingModel, loss_of
 from neurocodec.training.process import process_group, stop_flag, unhurried
-from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.recipe import ANCHORS
+from neurocodec.training.rounded import RoundedModel
 from neurocodec.training.run import Run, Settings, averaged, read_checkpoint
 from neurocodec.training.thaw import thaw
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocodec import metrics
 from neurocodec.model import pad
 from neurocodec.precision import autocast
-from neurocodec.ssimulacra2 import POWER
-from neurocodec.ssimulacra2_loss import ssimulacra2_error
 from neurocodec.training.corruption import Corruption
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.rounded import RoundedModel
@@ -54,7 +50,7 @@ def validate(
                     float(bits_z) / (height * width),
                     metrics.psnr(original, decoded),
                     metrics.ms_ssim(original, decoded),
-                    score(original, decoded),
+                    metrics.ssimulacra2(original, decoded),
                 ]
             )
         bpp, bpp_z, psnr, ms_ssim, ssimulacra2 = (sums / len(pictures)).tolist()
@@ -69,12 +65,6 @@ def validate(
             }
         )
     return rows
-
-
-def score(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
-    """Compute the SSIMULACRA 2 score of a decoded picture, both (H, W, 3)."""
-    x, x_hat = (torch.from_numpy(v)[None].float() / 255 for v in (original, decoded))
-    return 100 - 10 * float(ssimulacra2_error(x_hat, x)) ** POWER
 
 
 def validate_restoration(
