@@ -48,6 +48,21 @@ def test_a_grown_model_computes_what_it_did_before(pictures: Path) -> None:
     assert after < before
 
 
+def test_new_anchors_leave_the_others_as_they_are(pictures: Path) -> None:
+    torch.manual_seed(0)
+    sample = random_batch(load_folder(pictures, 192, CPU), 4, 192, torch.Generator().manual_seed(0))
+    small = TrainingModel(TINY).eval()
+    torch.nn.init.normal_(small.networks.g_a.log_gain.table)
+    large = grow(small, replace(TINY, anchors=TINY.anchors + 2), sample).eval()
+    t = torch.tensor([0.0, 0.5, 1.2, TINY.anchors - 1.0])
+    with torch.no_grad():
+        for before, after in zip(small(sample, t), large(sample, t), strict=True):
+            assert torch.equal(before, after)
+    # The gain of a new anchor is as far from the one below as that is from the next.
+    steps = large.networks.g_a.log_gain.table.diff(dim=0)
+    torch.testing.assert_close(steps[-2:], steps[-3].expand(2, -1))
+
+
 def test_new_blocks_and_larger_kernels_change_nothing(pictures: Path) -> None:
     torch.manual_seed(0)
     sample = random_batch(load_folder(pictures, 192, CPU), 4, 192, torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from neurocodec.objective import Objective
 from neurocodec.prior import Halves, mask_1
 from neurocodec.relaxed import bound
 from neurocodec.training.objective import TrainingModel, bits, gaussian_pmf, loss_of
-from neurocodec.training.recipe import MIX, MSE
+from neurocodec.training.recipe import LOOKS, MIX, MSE
 from tests.drawing import draw
 from tests.test_training import TINY
 
@@ -59,21 +59,26 @@ def test_beta_weighs_the_rate_for_the_analysis_alone(monkeypatch: pytest.MonkeyP
             torch.testing.assert_close(free[name], gradient)
 
 
+@pytest.mark.parametrize("objective", [MIX, LOOKS], ids=["mix", "looks"])
 @pytest.mark.parametrize("kind", ["flat", "noise"])
-def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
+def test_the_loss_is_finite_on_extreme_pictures(kind: str, objective: Objective) -> None:
     torch.manual_seed(0)
     x = torch.from_numpy(draw(kind, 192, 192))[None].float() / 255
     model = TrainingModel(TINY)
-    loss, parts = loss_of(model, x, torch.tensor([2.0]), MIX, 3)
+    loss, parts = loss_of(model, x, torch.tensor([2.0]), objective, 3)
     torch.autograd.backward(loss)
     assert torch.isfinite(loss)
+    assert (parts["ssimulacra2_error"] >= 0) == (objective is LOOKS)  # else nan
     assert 0 <= parts["1-msssim"] <= 1
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.filterwarnings("ignore")  # those within the compiler
-def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU runs (``training.compiled``), but for the last stage of the compiler."""
+@pytest.mark.parametrize("objective", [MIX, LOOKS], ids=["mix", "looks"])
+def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the step that a GPU runs (``training.compiled``), except the last stage of the compiler."""
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack([draw("shapes", 192, 192), draw("noise", 192, 192)])).float() / 255
@@ -85,7 +90,7 @@ def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(monkeypat
 
     def found(model: Any, distortion_of: Any) -> dict[str, torch.Tensor]:
         torch.manual_seed(1)
-        loss, _ = loss_of(model, x, t, MIX, 3, distortion_of=distortion_of)
+        loss, _ = loss_of(model, x, t, objective, 3, distortion_of=distortion_of)
         gradients = torch.autograd.grad(loss, list(parameters))
         return {"loss": loss.detach()} | dict(zip(names, gradients, strict=True))
 

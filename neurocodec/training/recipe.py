@@ -44,7 +44,10 @@ MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 TUNES: dict[str, tuple[Phase, ...]] = {
     "ms-ssim": (Phase("mse", 0.3, 1e-3, START, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
     "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
-    "visual": (Phase("mse", 0.3, 1e-3, PLAIN, constant=1.0), Phase("looks", 0.7, 3e-4, LOOKS, constant=0.35, lean=0.85)),
+    "visual": (
+        Phase("mse", 0.3, 1e-3, PLAIN, constant=1.0),
+        Phase("looks", 0.7, 3e-4, LOOKS, constant=0.35, lean=0.85),
+    ),
     # The decoder and the prior stay those of the weights file it starts from: they decode its files.
     "restore": (Phase("restore", 1.0, 5e-4, MSE, denoise=True, lean=0.5),),
 }

@@ -23,8 +23,9 @@ BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
 TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
 Z_RADIUS = 31  # symbols that z tables cover
-# At each of eight quality anchors, the first table whose latents are coded by a trellis: narrower ones are mostly zero,
-# which it makes no cheaper, and the synthesis has learnt from plainly rounded ones what their zeros stand for.
+# The first table at each of eight quality anchors whose latents are coded by a trellis. Narrower ones are mostly zero,
+# which a trellis makes no cheaper, and the synthesis has learnt from plain rounding what their zeros stand for. Anchors
+# beyond the eighth take its value.
 PAIRS_FROM = (17, 15, 13, 11, 9, 6, 6, 6)
 
 
@@ -73,8 +74,9 @@ def model_tables(anchors: int) -> tuple[Tables, Tables]:
         mean = (phase + 0.5) / PHASES - 0.5
         for i in range(TABLES):
             z_rows.append(np.append(gaussian_pmf(symbols - mean, torch.full_like(symbols, i)).numpy(), 0.0))
-    at = np.linspace(0, len(PAIRS_FROM) - 1, anchors)
-    pairs_from = tuple(int(n) for n in np.interp(at, range(len(PAIRS_FROM)), PAIRS_FROM))
+    known = PAIRS_FROM + PAIRS_FROM[-1:] * (anchors - len(PAIRS_FROM))
+    at = np.linspace(0, len(known) - 1, anchors)
+    pairs_from = tuple(int(n) for n in np.interp(at, range(len(known)), known))
     return freeze(y_rows + pairs, pairs_from=pairs_from), freeze(z_rows, in_order=True)
 
 
