@@ -30,7 +30,7 @@ NEGLIGIBLE = 0.003  # weight of a map that is left out
 SCALES = 5  # of six: the last one has no weight above NEGLIGIBLE
 SMALLEST = 8 * 2 ** (SCALES - 1) - 15  # pixels: the shortest side whose last scale still has 8 pixels
 KNEE = 0.04045  # sRGB is linear below
-TINY = 1e-20  # keeps the gradient of a fourth root finite where a map is zero
+TINY = 1e-28  # keeps the gradient of a fourth root finite where a map is zero
 # Lists, because a compiler takes NumPy's arrays for tensors.
 _PLANES = [[plane for plane in range(3) if WEIGHTS[plane, scale].max() >= NEGLIGIBLE] for scale in range(SCALES)]
 _WEIGHTS: list[Any] = [WEIGHTS[planes, scale].transpose(2, 1, 0).tolist() for scale, planes in enumerate(_PLANES)]
