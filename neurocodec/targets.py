@@ -39,7 +39,7 @@ KINDS = {
     "bpp": Kind("bpp", True, lambda v: math.log2(max(v, 1e-9)), 0.0006, 0.004),
     "psnr": Kind("dB PSNR", False, lambda v: min(v, 99.0), 0.0016, 0.02),
     "msssim": Kind("MS-SSIM", False, _decibels, 0.0016, 0.02),
-    # Scores of neighbouring qualities differ by half a point, so a smaller tolerance costs more trials.
+    # Scores of neighbouring qualities differ by about half a point, so a smaller tolerance costs more trials.
     "ssimulacra2": Kind("SSIMULACRA 2", False, lambda v: v, 0.006, 0.5),
 }
 
