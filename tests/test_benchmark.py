@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from benchmarks import beta, codecs, crops, equal_bytes, packaged, summary
+from benchmarks import beta, codecs, crops, packaged, summary
 from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
@@ -217,17 +217,6 @@ def test_curves_that_cannot_be_compared_are_refused_with_a_reason() -> None:
     sizes = {s.ms_ssim: s for s in half.sizes}
     assert sizes[0.98].percent == pytest.approx(-50, abs=0.1)
     assert sizes[0.90].percent is None  # below the curve
-
-
-def test_equal_bytes(folder: Path) -> None:
-    pixels = np.array(Image.open(folder / "coffee.png").convert("RGB"))
-    reference, ours = codecs.make("jpeg"), codecs.make("neurocodec-ms-ssim")
-    pair = equal_bytes.pair_of(reference, ours, pixels, 10)
-    assert 0.97 * len(pair.reference.data) < len(pair.ours.data) <= len(pair.reference.data)
-    assert pair.ours.ms_ssim > pair.reference.ms_ssim
-    flat = np.full((200, 200, 3), 90, np.uint8)
-    flat[20:40, 100:130] = draw("noise", 20, 30)
-    assert equal_bytes.most_detailed(flat, 30) in {(x, y) for x in range(98, 103) for y in range(8, 22)}
 
 
 @pytest.mark.parametrize(
