@@ -1,4 +1,4 @@
-"""A picture as JPEG and as neurocodec at the same number of bytes."""
+"""Versions of one picture by several codecs, at nearly the same number of bytes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Version:
     pixels: Pixels
     psnr: float
     ms_ssim: float
+    ssimulacra2: float
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,40 @@ def version_of(codec: Codec, pixels: Pixels, setting: float, data: bytes | None 
     """Encode, decode and measure."""
     data = codec.encode(pixels, setting) if data is None else data
     decoded = codec.decode(data)
-    return Version(codec.label, setting, data, decoded, metrics.psnr(pixels, decoded), metrics.ms_ssim(pixels, decoded))
+    measured = (measure(pixels, decoded) for measure in (metrics.psnr, metrics.ms_ssim, metrics.ssimulacra2))
+    return Version(codec.label, setting, data, decoded, *measured)
 
 
-def pair_of(reference: Codec, ours: Codec, pixels: Pixels, quality: float) -> Pair:
-    """The reference at a quality, and ours at the highest quality that needs no more bytes.
+def version_near(codec: Codec, pixels: Pixels, size: int, at_most: bool = False) -> Version:
+    """Return the version whose file is nearest to `size` bytes, larger or smaller.
 
-    Found by bisection over qualities in hundredths; sizes rise with quality but for a few bytes, so
-    the best that was seen is kept.
+    Bisects the settings of `codec.steps()`. Sizes rise with the setting except for a few bytes, so every trial is a
+    candidate. Of equal distances the higher setting wins.
+
+    Args:
+        codec: the codec whose setting is searched.
+        pixels: (H, W, 3) uint8, with sides of at least 161 pixels.
+        size: bytes of the wanted file.
+        at_most: exclude files above `size`, unless the smallest one is.
     """
-    theirs = version_of(reference, pixels, quality)
-    low, high = 100, 10_000  # hundredths
-    best_setting, best = 1.0, ours.encode(pixels, 1.0)
+    steps, trials = codec.steps(), dict[float, bytes]()
+    low, high = 0, len(steps) - 1
     while low <= high:
         middle = (low + high) // 2
-        data = ours.encode(pixels, middle / 100)
-        if len(data) <= len(theirs.data):
-            if len(data) >= len(best) or len(best) > len(theirs.data):
-                best_setting, best = middle / 100, data
+        data = trials[steps[middle]] = codec.encode(pixels, steps[middle])
+        if len(data) <= size:
             low = middle + 1
         else:
             high = middle - 1
-    return Pair(theirs, version_of(ours, pixels, best_setting, best))
+    allowed = {s: data for s, data in trials.items() if len(data) <= size} if at_most else {}
+    setting, data = min((allowed or trials).items(), key=lambda trial: (abs(len(trial[1]) - size), -trial[0]))
+    return version_of(codec, pixels, setting, data)
+
+
+def pair_of(reference: Codec, ours: Codec, pixels: Pixels, quality: float) -> Pair:
+    """Return the reference at a quality, and ours as near to its bytes as possible without more of them."""
+    theirs = version_of(reference, pixels, quality)
+    return Pair(theirs, version_near(ours, pixels, len(theirs.data), at_most=True))
 
 
 def most_detailed(pixels: Pixels, side: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from benchmarks import beta, codecs, crops, equal_bytes, packaged, summary
+from benchmarks import beta, codecs, packaged, summary
 from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
@@ -217,42 +217,6 @@ def test_curves_that_cannot_be_compared_are_refused_with_a_reason() -> None:
     sizes = {s.ms_ssim: s for s in half.sizes}
     assert sizes[0.98].percent == pytest.approx(-50, abs=0.1)
     assert sizes[0.90].percent is None  # below the curve
-
-
-def test_equal_bytes(folder: Path) -> None:
-    pixels = np.array(Image.open(folder / "coffee.png").convert("RGB"))
-    reference, ours = codecs.make("jpeg"), codecs.make("neurocodec-ms-ssim")
-    pair = equal_bytes.pair_of(reference, ours, pixels, 10)
-    assert 0.97 * len(pair.reference.data) < len(pair.ours.data) <= len(pair.reference.data)
-    assert pair.ours.ms_ssim > pair.reference.ms_ssim
-    flat = np.full((200, 200, 3), 90, np.uint8)
-    flat[20:40, 100:130] = draw("noise", 20, 30)
-    assert equal_bytes.most_detailed(flat, 30) in {(x, y) for x in range(98, 103) for y in range(8, 22)}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["damaged.png", "x.png"], "damaged"),
-        (["small.png", "x.png"], "at least 161"),
-        (["coffee.png", "x.jpg"], "a .png file"),
-        (["coffee.png", "none/x.png"], "a .png file"),
-        (["coffee.png", "x.png", "--model", "nope"], "'nope' is not known"),
-    ],
-)
-def test_crops_that_cannot_be(folder: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
-    image, out, *options = arguments
-    result = CliRunner().invoke(crops.main, [str(folder / image), str(tmp_path / out), *options])
-    assert (result.exit_code, said in result.output) == (1, True), result.output
-    assert not list(tmp_path.iterdir())
-
-
-def test_crops(folder: Path, tmp_path: Path) -> None:
-    arguments = [str(folder / "chelsea.png"), str(tmp_path / "x.png"), "--side", "60", "--zoom", "3"]
-    result = CliRunner().invoke(crops.main, arguments)
-    assert result.exit_code == 0, result.output
-    with Image.open(tmp_path / "x.png") as image:
-        assert image.size == (3 * 180 + 2 * crops.MARGIN, 180 + crops.CAPTION)
 
 
 def test_beta_weighs_rate_against_distortion(tmp_path: Path, pictures: Path) -> None:

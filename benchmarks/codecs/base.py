@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
+QUALITIES = range(1, 101)
+FINE_QUALITIES = tuple(quality / 100 for quality in range(100, 10_001))  # hundredths of a quality
 
 
 class Codec(ABC):
@@ -35,6 +38,12 @@ class Codec(ABC):
     def missing(self) -> str | None:
         """Why this codec cannot run here; None when it can."""
         return None
+
+    def steps(self) -> Sequence[float]:
+        """Return every setting that a search for a size can choose from, lowest rate first."""
+        if not self.setting_is_quality:
+            return self.settings
+        return QUALITIES if self.setting_is_whole else FINE_QUALITIES
 
     def use_threads(self, threads: int) -> None:
         """How many threads encode and decode may use, where the codec lets one choose."""

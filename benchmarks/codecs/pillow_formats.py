@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections.abc import Sequence
 from importlib import metadata
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ import numpy as np
 from PIL import Image, features
 
 from benchmarks.codecs.base import Codec, Pixels
+
+RATES = tuple(rate / 1000 for rate in range(10, 8001))  # bits per pixel; JPEG 2000's in a search for a size
 
 
 class PillowFormat(Codec):
@@ -93,6 +96,9 @@ class Jpeg2000(PillowFormat):
 
     def options(self, setting: float) -> dict[str, object]:
         return {"quality_mode": "rates", "quality_layers": [24 / setting], "irreversible": True}
+
+    def steps(self) -> Sequence[float]:
+        return RATES
 
 
 class JpegXl(PillowFormat):
