@@ -86,8 +86,7 @@ def _norms(d: Tensor, o: Tensor) -> Tensor:
     d and o are (1, C, H, W). Returns (3, 2, C): for each map its mean and the fourth root of the mean of its fourth
     power.
     """
-    channels = d.shape[1]
-    mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).split(channels, 1)
+    mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).chunk(3, 1)
     mean_o = _blur(o)
     luminance = 1 - (mean_o - mean_d).square()
     means = mean_o * mean_d
