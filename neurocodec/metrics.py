@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.ms_ssim import ms_ssim_in_strips
+from neurocodec.ssimulacra2 import ssimulacra2
+
+__all__ = ["bits_per_pixel", "decibels", "ms_ssim", "psnr", "ssimulacra2"]
 
 PSNR_ROWS = 256
 WHOLE = 4_000_000  # pixels: pytorch-msssim takes 200 bytes for each

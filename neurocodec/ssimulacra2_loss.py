@@ -36,6 +36,7 @@ def ssimulacra2_error(decoded: Tensor, original: Tensor) -> Tensor:
     """Compute the error e of SSIMULACRA 2, whose score is 100 - 10 * e ** 0.6276.
 
     decoded and original are (B, H, W, 3) sRGB in [0, 1], float32. decoded may leave [0, 1] a little. Returns (B,).
+    Agrees with the measure for sides of at least 225 pixels, because smaller pictures have fewer scales there.
     Raises ValueError for pictures with a side under 113 pixels.
     """
     if min(decoded.shape[1:3]) < SMALLEST:
@@ -87,8 +88,7 @@ def _matrices(planes: tuple[int, ...], batch: int, device: torch.device) -> tupl
 
 def _maps(d: Tensor, o: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Structural dissimilarity, artifacts and lost detail of one scale, each (1, C, H, W)."""
-    channels = d.shape[1]
-    mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).split(channels, 1)
+    mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).chunk(3, 1)
     mean_o = _blur(o)
     luminance = 1 - (mean_o - mean_d).square()
     means = mean_o * mean_d
