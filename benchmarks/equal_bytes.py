@@ -20,6 +20,7 @@ class Version:
     pixels: Pixels
     psnr: float
     ms_ssim: float
+    ssimulacra2: float
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def version_of(codec: Codec, pixels: Pixels, setting: float, data: bytes | None 
     """Encode, decode and measure."""
     data = codec.encode(pixels, setting) if data is None else data
     decoded = codec.decode(data)
-    return Version(codec.label, setting, data, decoded, metrics.psnr(pixels, decoded), metrics.ms_ssim(pixels, decoded))
+    measured = (measure(pixels, decoded) for measure in (metrics.psnr, metrics.ms_ssim, metrics.ssimulacra2))
+    return Version(codec.label, setting, data, decoded, *measured)
 
 
 def pair_of(reference: Codec, ours: Codec, pixels: Pixels, quality: float) -> Pair:

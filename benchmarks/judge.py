@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -59,10 +60,18 @@ def jod(original: Pixels, decoded: Pixels) -> float:
     """
     if original.shape != decoded.shape:
         raise ValueError(f"pictures: shapes {original.shape} and {decoded.shape} differ; pass pictures of one size.")
-    # oneDNN's convolution of one channel takes three times as long as torch's own.
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
+    with torch.inference_mode(), _plain_convolutions():
         quality, _ = _metric().predict(decoded, original, dim_order="HWC")
     return float(quality)
+
+
+@contextmanager
+def _plain_convolutions() -> Iterator[None]:
+    """Turn oneDNN off, because its convolution of one channel takes three times as long as torch's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns about Intel GPUs whenever these flags are set
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @functools.cache
