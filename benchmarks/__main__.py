@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 try:
-    from benchmarks import codecs, published, run, summary, tables
+    from benchmarks import codecs, judge, published, run, summary, tables
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed: pip install -e '.[bench]' brings what the benchmark needs."
@@ -65,6 +65,12 @@ def whole(name: str) -> str:
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count(), show_default=True, help="Pictures at a time, untimed."
 )
 @click.option("--no-timings", is_flag=True, help="Leave the pass that measures time and memory out.")
+@click.option(
+    "--judge",
+    "judged",
+    type=click.Choice([judge.NAME]),
+    help="Also judge by a measure that no model is trained for.  [default: none]",
+)
 @click.option("--resume", is_flag=True, help="Go on with what --out holds: nothing is measured twice.")
 @click.option(
     "--published",
@@ -86,6 +92,7 @@ def main(
     threads: int,
     jobs: int,
     no_timings: bool,
+    judged: str | None,
     resume: bool,
     overlays: tuple[Path, ...],
     shown: int,
@@ -99,7 +106,21 @@ def main(
     """
     if (out / "measurements.csv").exists() and not resume:
         raise click.UsageError(f"{out} holds measurements: add --resume to go on with them, or choose another --out.")
-    settings = run.Settings(images, out, chosen, qualities, limit, threads, jobs, not no_timings, shown, shown_quality)
+    if judged is not None and (reason := judge.missing()) is not None:
+        raise click.UsageError(reason)
+    settings = run.Settings(
+        images,
+        out,
+        chosen,
+        qualities,
+        limit,
+        threads,
+        jobs,
+        time=not no_timings,
+        judged=judged is not None,
+        shown=shown,
+        shown_quality=shown_quality,
+    )
     try:
         outcome = run.run(settings, published.read_all(overlays), lambda line: click.echo(line, err=True))
     except ValueError as error:  # a wrong curve, or a file of results that is no such file
@@ -110,7 +131,7 @@ def main(
         click.echo(f"Stopped: the same command with --resume goes on from what {out} holds.", err=True)
         sys.exit(130)
     if outcome.summaries:
-        click.echo(tables.text(outcome.summaries))
+        click.echo(tables.text(outcome.summaries, outcome.rivals))
     if outcome.against:
         click.echo(tables.against_text(outcome.against))
     print_ratios(outcome)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from benchmarks import qualities
 from benchmarks.published import PublishedCurve
+from benchmarks.qualities import Quality
 from benchmarks.summary import BdRate, Summary, bd_rate_of
 
 
@@ -30,10 +32,15 @@ def compare(summaries: Sequence[Summary], curves: Sequence[PublishedCurve]) -> l
             curve.name,
             s.codec,
             s.label,
-            bd_rate_of(curve.ms_ssim_db, [(p.bpp, p.ms_ssim_db) for p in s.points]) if curve.ms_ssim_db else BdRate(),
-            bd_rate_of(curve.psnr, [(p.bpp, p.psnr) for p in s.points]) if curve.psnr else BdRate(),
+            _bd_rate(curve.ms_ssim_db, s, qualities.MS_SSIM),
+            _bd_rate(curve.psnr, s, qualities.PSNR),
         )
         for s in summaries
         if s.is_ours
         for curve in curves
     ]
+
+
+def _bd_rate(published: Sequence[tuple[float, float]], summary: Summary, quality: Quality) -> BdRate:
+    """Return the BD-rate against a published curve, which is empty where its authors left the measure out."""
+    return bd_rate_of(published, summary.curve(quality), quality) if published else BdRate()

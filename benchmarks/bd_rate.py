@@ -17,7 +17,7 @@ from scipy.interpolate import PchipInterpolator
 
 @dataclass(frozen=True)
 class Curve:
-    """Rates in bits per pixel and qualities in dB, both rising."""
+    """Rates in bits per pixel and qualities in units of their measure, both rising."""
 
     rates: tuple[float, ...]
     qualities: tuple[float, ...]
@@ -46,12 +46,20 @@ def curve(rates: Sequence[float], qualities: Sequence[float]) -> Curve:
     return Curve(tuple(r for r, _ in pairs), tuple(q for _, q in pairs))
 
 
-def bd_rate(reference: Curve, test: Curve) -> tuple[float, tuple[float, float]]:
-    """Percent of rate that test needs more than reference at equal quality (negative: saves), as a
-    mean over the window of qualities that both reach, and that window in dB."""
-    low = max(reference.qualities[0], test.qualities[0])
+def bd_rate(
+    reference: Curve, test: Curve, lowest: float = -math.inf, narrowest: float = 1.0, unit: str = "dB"
+) -> tuple[float, tuple[float, float]]:
+    """Return the mean difference in rate at equal quality in percent, and the window of qualities that both reach.
+
+    The difference is negative where test needs less than reference. The window starts at lowest at the earliest.
+
+    Raises:
+        ValueError: the window is narrower than narrowest, in the unit of the qualities.
+    """
+    low = max(reference.qualities[0], test.qualities[0], lowest)
     high = min(reference.qualities[-1], test.qualities[-1])
-    if high - low < 1:
-        raise ValueError(f"the curves share less than one dB ({low:.2f} to {high:.2f})")
+    if high - low < narrowest:
+        least = f"{narrowest:g} {unit}".strip()
+        raise ValueError(f"the curves share a window under {least}: {low:.2f} to {high:.2f}")
     difference = test.log_rate().integrate(low, high) - reference.log_rate().integrate(low, high)
     return 100 * (2 ** float(difference / (high - low)) - 1), (low, high)

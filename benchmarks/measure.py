@@ -11,7 +11,7 @@ from functools import cache
 
 import torch
 
-from benchmarks import codecs, pictures
+from benchmarks import codecs, judge, pictures
 from benchmarks.codecs.base import Codec
 from benchmarks.pictures import Source
 from neurocodec import metrics
@@ -33,11 +33,18 @@ class Measurement:
     bpp: float
     psnr: float  # dB, of 8-bit decoded pixels
     ms_ssim: float
+    ssimulacra2: float | None = None  # None in a row of a release that did not measure it
+    jod: float | None = None  # of the judge; None in a row that was not judged
+    judge: str | None = None  # its version, and the display that it assumes
 
     @property
     def key(self) -> tuple[str, str, str, float]:
         """What a measurement depends on: with the same key it need not be made again."""
         return self.codec, self.version, self.digest, self.setting
+
+    def is_complete(self, judged: bool) -> bool:
+        """Return whether the row holds every measure, and, if judged, this version of the judge."""
+        return self.ssimulacra2 is not None and (not judged or self.judge == judge.version())
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Task:
     codec: str  # as codecs.make takes it
     source: Source
     settings: tuple[float, ...]
+    judged: bool = False  # by benchmarks.judge, too
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ def run(task: Task) -> Result:
                     bpp=round(metrics.bits_per_pixel(len(data), task.source.width, task.source.height), 6),
                     psnr=round(metrics.psnr(pixels, decoded), 4),
                     ms_ssim=round(metrics.ms_ssim(pixels, decoded), 6),
+                    ssimulacra2=round(metrics.ssimulacra2(pixels, decoded), 4),
+                    jod=round(judge.jod(pixels, decoded), 5) if task.judged else None,
+                    judge=judge.version() if task.judged else None,
                 )
             )
     except Exception as error:  # whatever a foreign codec raises, the others go on
@@ -130,7 +141,11 @@ def duration(seconds: float) -> str:
 
 
 def tasks_for(
-    names: Sequence[str], settings: Callable[[Codec], Sequence[float]], sources: Sequence[Source], known: set[object]
+    names: Sequence[str],
+    settings: Callable[[Codec], Sequence[float]],
+    sources: Sequence[Source],
+    known: set[object],
+    judged: bool = False,
 ) -> list[Task]:
     """What is left to measure, picture by picture, so that the time left is estimated over all codecs."""
     tasks = []
@@ -140,5 +155,5 @@ def tasks_for(
             wanted = settings(codec)
             left = tuple(s for s in wanted if (codec.name, codec.version(), source.digest, s) not in known)
             if left:
-                tasks.append(Task(name, source, left))
+                tasks.append(Task(name, source, left, judged))
     return tasks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks import qualities
 from benchmarks.published import PublishedCurve
-from benchmarks.summary import Summary
+from benchmarks.qualities import Quality
+from benchmarks.summary import Summary, measured
 
 # Okabe and Ito's palette: distinct for all common kinds of colour blindness. Lines differ in marker
 # and dash as well.
@@ -22,36 +23,29 @@ DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 WIDEST = 2.0  # bpp
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One of the two plots."""
-
-    stem: str
-    label: str
-    title: str
-
-
-MS_SSIM = Measure("ms-ssim", "MS-SSIM in dB: -10 log10(1 - MS-SSIM)", "MS-SSIM")
-PSNR = Measure("psnr", "PSNR in dB", "PSNR")
-
-
-def draw_all(folder: Path, heading: str, summaries: Sequence[Summary], published: Sequence[PublishedCurve]) -> None:
-    """ms-ssim.svg, ms-ssim.png, psnr.svg and psnr.png in a folder."""
-    for measure in (MS_SSIM, PSNR):
-        figure = draw(measure, heading, summaries, published)
+def draw_all(
+    folder: Path, heading: str, summaries: Sequence[Summary], published: Sequence[PublishedCurve]
+) -> dict[str, Path]:
+    """Draw a plot for each measure that any codec has, as SVG and PNG. Return title -> SVG file."""
+    files = {}
+    for quality in measured(summaries):
+        figure = draw(quality, heading, summaries, published)
+        files[quality.title] = folder / f"{quality.stem}.svg"
         # The same figures give the same file, and its text is text.
         with mpl.rc_context({"svg.hashsalt": "neurocodec", "svg.fonttype": "none"}):
-            figure.savefig(folder / f"{measure.stem}.svg", metadata={"Date": None})
-        figure.savefig(folder / f"{measure.stem}.png", dpi=110)
+            figure.savefig(files[quality.title], metadata={"Date": None})
+        figure.savefig(folder / f"{quality.stem}.png", dpi=110)
+    return files
 
 
-def draw(measure: Measure, heading: str, summaries: Sequence[Summary], published: Sequence[PublishedCurve]) -> Figure:
+def draw(quality: Quality, heading: str, summaries: Sequence[Summary], published: Sequence[PublishedCurve]) -> Figure:
     """One plot: ours in thick black, other codecs in colours, published curves thin and grey."""
     figure = Figure(figsize=(8, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    highest = _draw_codecs(axes, measure, summaries)
+    highest = _draw_codecs(axes, quality, summaries)
     for line, dash in zip(published, cycle(DASHES), strict=False):
-        pairs = [p for p in (line.psnr if measure is PSNR else line.ms_ssim_db) if p[0] <= WIDEST]
+        curves = {qualities.PSNR: line.psnr, qualities.MS_SSIM: line.ms_ssim_db}
+        pairs = [p for p in curves[quality] if p[0] <= WIDEST] if quality in curves else []
         if pairs:
             axes.plot(
                 *zip(*pairs, strict=True),
@@ -62,20 +56,22 @@ def draw(measure: Measure, heading: str, summaries: Sequence[Summary], published
             )
     axes.set_xlim(0, min(WIDEST, highest * 1.05))
     axes.set_xlabel("bits per pixel: bytes of the file x 8 / pixels")
-    axes.set_ylabel(measure.label)
-    axes.set_title(f"{measure.title}: {heading}", fontsize=11)
+    if axes.get_ylim()[0] < quality.lowest:
+        axes.set_ylim(bottom=quality.lowest)
+    axes.set_ylabel(quality.label)
+    axes.set_title(f"{quality.title}: {heading}", fontsize=11)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize=8, loc="lower right")
     return figure
 
 
-def _draw_codecs(axes: Axes, measure: Measure, summaries: Sequence[Summary]) -> float:
+def _draw_codecs(axes: Axes, quality: Quality, summaries: Sequence[Summary]) -> float:
     highest = 0.1
     ours = 0
     others = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False)
     for summary in summaries:
-        pairs = [(p.bpp, p.psnr if measure is PSNR else p.ms_ssim_db) for p in summary.points if p.bpp <= WIDEST * 1.1]
+        pairs = [pair for pair in summary.curve(quality) if pair[0] <= WIDEST * 1.1]
         if not pairs:
             continue
         x, y = zip(*pairs, strict=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from benchmarks import tables
+from benchmarks import qualities, tables
 from benchmarks.against import Against
 from benchmarks.codecs.base import Pixels
 from benchmarks.equal_bytes import Pair, Version, most_detailed
-from benchmarks.summary import SIMILARITIES, Summary
+from benchmarks.summary import SCORES, SIMILARITIES, Summary, measured
 
 WIDEST = 900  # pixels of a picture that the report shows: of larger ones it shows this much
 CROP = 160  # pixels of the magnified square
@@ -56,7 +56,9 @@ def write(
     page = environment.get_template("report.html").render(
         heading=heading,
         summaries=summaries,
+        qualities=measured(summaries),
         similarities=SIMILARITIES,
+        scores=SCORES if qualities.SSIMULACRA2 in measured(summaries) else (),
         plots={title: as_address("image/svg+xml", file.read_bytes()) for title, file in plots.items()},
         shown=shown,
         crop=CROP,
@@ -96,7 +98,7 @@ def caption(version: Version, pixels: int) -> str:
     size = len(version.data)
     return (
         f"{version.label}, quality {version.setting:g}: {size:,} bytes ({size * 8 / pixels:.3f} bpp), "
-        f"PSNR {version.psnr:.2f} dB, MS-SSIM {version.ms_ssim:.4f}"
+        f"PSNR {version.psnr:.2f} dB, MS-SSIM {version.ms_ssim:.4f}, SSIMULACRA 2 {version.ssimulacra2:.1f}"
     )
 
 

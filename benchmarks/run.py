@@ -7,7 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import against, codecs, equal_bytes, machine, measure, pictures, plots, report, summary, tables, timings
+from benchmarks import (
+    against,
+    codecs,
+    equal_bytes,
+    machine,
+    measure,
+    pictures,
+    plots,
+    qualities,
+    report,
+    summary,
+    tables,
+    timings,
+)
 from benchmarks.against import Against
 from benchmarks.codecs.base import Codec
 from benchmarks.measure import Measurement, codec_of
@@ -31,6 +44,7 @@ class Settings:
     threads: int = 2
     jobs: int = 2
     time: bool = True
+    judged: bool = False  # by benchmarks.judge, too
     shown: int = 3
     shown_quality: float = 15.0
 
@@ -49,6 +63,8 @@ class Outcome:
     left_out: dict[str, list[str]] = field(default_factory=dict)  # reason -> codecs that cannot run here
     timings: list[Timing] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
+    rivals: dict[str, str] = field(default_factory=dict)  # label of a codec that is not ours -> its libraries
+    judges: list[str] = field(default_factory=list)  # versions of the judge that the rows name
 
 
 def usable(names: Sequence[str], outcome: Outcome) -> list[str]:
@@ -84,12 +100,15 @@ def run(settings: Settings, published: Sequence[PublishedCurve], tell: Report) -
         line = Summary(codec.name, codec.label, summary.points_of(codec.name, rows, len(found.sources)))
         summary.add_times(line, outcome.timings, memory)
         outcome.summaries.append(line)
+        if not line.is_ours:
+            outcome.rivals[line.label] = codec.version()
     reference = next((s for s in outcome.summaries if s.codec == codecs.REFERENCE), None)
     if reference is not None:
         for line in outcome.summaries:
             if line is not reference:
                 summary.compare(line, reference)
     outcome.against = against.compare(outcome.summaries, published)
+    outcome.judges = sorted({row.judge for row in rows if row.judge is not None})
     _write(settings, found.sources, outcome, published, tell)
     return outcome
 
@@ -98,7 +117,8 @@ def _measure(
     settings: Settings, names: Sequence[str], sources: Sequence[pictures.Source], outcome: Outcome, tell: Report
 ) -> list[Measurement]:
     table = Table(settings.out / "measurements.csv", Measurement)
-    tasks = measure.tasks_for(names, settings.sweep, sources, set(table.rows))
+    known: set[object] = {key for key, row in table.rows.items() if row.is_complete(settings.judged)}
+    tasks = measure.tasks_for(names, settings.sweep, sources, known, settings.judged)
     if tasks:
         for result in measure.run_all(tasks, settings.jobs, tell):
             table.add(result.rows)
@@ -164,21 +184,23 @@ def _write(
     conditions |= {
         f"version of {name}": codec_of(name).version() for name in settings.names if _measured(name, outcome)
     }
+    if outcome.judges:
+        conditions["judge"] = "; ".join(outcome.judges)
     content = {
         "heading": heading,
         "conditions": conditions,
         "pictures": {s.name: s.digest for s in sources},
         "problems": outcome.problems,
         "left out": outcome.left_out,
+        "rivals": outcome.rivals,
         "codecs": [s.fields() for s in outcome.summaries],
         "against published curves": [row.fields() for row in outcome.against],
     }
     (settings.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-    (settings.out / "table.md").write_text(tables.markdown(outcome.summaries))
+    (settings.out / "table.md").write_text(tables.markdown(outcome.summaries, outcome.rivals))
     if outcome.against:
         (settings.out / "published.md").write_text(tables.against_markdown(outcome.against))
-    plots.draw_all(settings.out, heading, outcome.summaries, published)
-    files = {m.title: settings.out / f"{m.stem}.svg" for m in (plots.MS_SSIM, plots.PSNR)}
+    files = plots.draw_all(settings.out, heading, outcome.summaries, published)
     notes = outcome.problems + [f"left out: {', '.join(n)}: {why}" for why, n in outcome.left_out.items()]
     notes += refusals(outcome.summaries)
     shown = _shown(settings, sources, outcome, tell)
@@ -190,10 +212,10 @@ def _write(
 def refusals(summaries: Sequence[Summary]) -> list[str]:
     """Why a comparison was not made, codec by codec."""
     return [
-        f"{s.codec}: no BD-rate of {title}: {bd.refused}"
+        f"{s.codec}: no BD-rate of {quality.title}: {s.bd(quality).refused}"
         for s in summaries
-        for title, bd in (("MS-SSIM", s.bd_ms_ssim), ("PSNR", s.bd_psnr))
-        if bd.refused
+        for quality in qualities.ALL
+        if s.bd(quality).refused
     ]
 
 

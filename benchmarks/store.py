@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from benchmarks.measure import Measurement
 from benchmarks.timings import Observation
@@ -15,11 +15,16 @@ Row = TypeVar("Row", bound=Measurement | Observation)
 
 
 class Table(Generic[Row]):
-    """A CSV file whose lines are rows of one dataclass, one for each key."""
+    """A CSV file whose lines are rows of one dataclass, one for each key.
+
+    Columns with a default may be missing at the end of a file that an earlier release wrote. Its rows get the defaults,
+    and the file gets all columns with the next row that is added.
+    """
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
         self.path, self.kind = path, kind
         self.rows: dict[object, Row] = {}
+        self.is_short = False  # the file lacks columns
         if path.exists():
             self._read()
 
@@ -28,13 +33,16 @@ class Table(Generic[Row]):
         names = [f.name for f in fields(self.kind)]
         with self.path.open(newline="") as file:
             reader = csv.DictReader(file)
-            if reader.fieldnames != names:
+            found = list(reader.fieldnames or ())
+            optional = [f.name for f in fields(self.kind) if f.default is not MISSING]
+            if found != names[: len(found)] or not set(names[len(found) :]) <= set(optional):
                 raise ValueError(f"{self.path} has other columns than this version writes: remove it.")
+            self.is_short = len(found) < len(names)
             for number, line in enumerate(reader, 2):
                 if None in line.values():  # the last line of a run that was killed while it wrote
                     continue
                 try:
-                    values: dict[str, Any] = {name: hints[name](line[name]) for name in names}
+                    values: dict[str, Any] = {name: _value(hints[name], line[name]) for name in found}
                 except ValueError as error:
                     raise ValueError(f"{self.path}, line {number}: {error}: mend or remove it.") from None
                 row = self.kind(**values)
@@ -46,6 +54,8 @@ class Table(Generic[Row]):
         if not new:
             return
         names = [f.name for f in fields(self.kind)]
+        if self.is_short:
+            self.rewrite(self.rows.values())
         complete = not self.path.exists() or self.path.read_bytes().endswith(b"\n")
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -72,3 +82,10 @@ class Table(Generic[Row]):
             writer.writerow(names)
             writer.writerows([getattr(row, name) for name in names] for row in rows)
         beside.replace(self.path)
+        self.is_short = False
+
+
+def _value(hint: Any, text: str) -> object:
+    """Read a cell. An empty one is None where the type allows it. Raises ValueError."""
+    kinds = get_args(hint) or (hint,)
+    return None if not text and type(None) in kinds else kinds[0](text)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from benchmarks import qualities
 from benchmarks.against import Against
-from benchmarks.summary import SIMILARITIES, BdRate, Summary
+from benchmarks.summary import SCORES, SIMILARITIES, BdRate, Summary, measured
 
 AGAINST = ["codec", "published curve", "BD-rate MS-SSIM", "BD-rate PSNR"]
 TAKEN_AS_THEY_ARE = (
@@ -13,23 +14,36 @@ TAKEN_AS_THEY_ARE = (
 )
 
 
-def columns() -> list[str]:
-    """The heads of the table."""
+def columns(summaries: Sequence[Summary]) -> list[str]:
+    """Return the heads of the table. A measure that no codec has takes no column."""
+    rates = [f"BD-rate {quality.title}" for quality in measured(summaries)]
+    scores = [f"size at SSIMULACRA2 {s}" for s in SCORES] if qualities.SSIMULACRA2 in measured(summaries) else []
     sizes = [f"size at MS-SSIM {s:.2f}" for s in SIMILARITIES]
-    return ["codec", "BD-rate MS-SSIM", "BD-rate PSNR", *sizes, "encode s/MP", "decode s/MP", "memory MB"]
+    return ["codec", *rates, *scores, *sizes, "encode s/MP", "decode s/MP", "memory MB"]
 
 
-def cells(s: Summary) -> list[str]:
-    """One codec's line."""
+def rows_of(summaries: Sequence[Summary]) -> list[list[str]]:
+    """Return the heads and one row of cells for each codec."""
+    return [columns(summaries), *(_cells(s, summaries) for s in summaries)]
+
+
+def _cells(s: Summary, summaries: Sequence[Summary]) -> list[str]:
+    rates = [window(s.bd(quality), quality.unit) for quality in measured(summaries)]
+    scores: list[str] = []
+    if qualities.SSIMULACRA2 in measured(summaries):
+        scores = [percent(score.percent) for score in s.scores] or ["-"] * len(SCORES)
     sizes = [percent(size.percent) for size in s.sizes] or ["-"] * len(SIMILARITIES)
     memory = "-" if s.encode_mb is None or s.decode_mb is None else f"{s.encode_mb:.0f} / {s.decode_mb:.0f}"
-    times = [number(s.encode_s_per_mp), number(s.decode_s_per_mp), memory]
-    return [s.label, window(s.bd_ms_ssim), window(s.bd_psnr), *sizes, *times]
+    return [s.label, *rates, *scores, *sizes, number(s.encode_s_per_mp), number(s.decode_s_per_mp), memory]
 
 
-def text(summaries: Sequence[Summary]) -> str:
-    """Aligned with spaces."""
-    return _aligned([columns(), *(cells(s) for s in summaries)])
+def text(summaries: Sequence[Summary], versions: Mapping[str, str] | None = None) -> str:
+    """Align the table with spaces. versions: label of a rival -> its libraries, below the table."""
+    return "\n".join([_aligned(rows_of(summaries)), *_versions(versions)])
+
+
+def _versions(versions: Mapping[str, str] | None) -> list[str]:
+    return [f"{label}: {version}" for label, version in (versions or {}).items()]
 
 
 def against_text(rows: Sequence[Against]) -> str:
@@ -56,13 +70,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def markdown(summaries: Sequence[Summary]) -> str:
-    """As Markdown; our lines are bold."""
-    rows = [columns()]
-    for s in summaries:
-        bold = "**" if s.is_ours else ""
-        rows.append([f"{bold}{cell}{bold}" for cell in cells(s)])
-    return _markdown(rows)
+def markdown(summaries: Sequence[Summary], versions: Mapping[str, str] | None = None) -> str:
+    """Write the table in Markdown, our lines in bold. versions: label of a rival -> its libraries, below the table."""
+    head, *rows = rows_of(summaries)
+    bold = [[f"**{cell}**" for cell in row] if s.is_ours else row for s, row in zip(summaries, rows, strict=True)]
+    listed = "".join(f"- {line}\n" for line in _versions(versions))
+    return _markdown([head, *bold]) + (f"\n{listed}" if listed else "")
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -70,11 +83,11 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]]) + "\n"
 
 
-def window(value: BdRate) -> str:
-    """ "-60.0 % (9.6 to 22.5 dB)"."""
+def window(value: BdRate, unit: str = "dB") -> str:
+    """Show a BD-rate and its window: "-60.0 % (9.6 to 22.5 dB)"."""
     if value.percent is None:
         return "refused" if value.refused else "-"
-    return f"{percent(value.percent)} ({value.low:.1f} to {value.high:.1f} dB)"
+    return f"{percent(value.percent)} ({value.low:.1f} to {value.high:.1f}{f' {unit}' if unit else ''})"
 
 
 def percent(value: float | None) -> str:

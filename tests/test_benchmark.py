@@ -61,7 +61,7 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert "4 problem(s)" in result.output
     assert "README.txt" not in result.output
     names = {p.name for p in out.iterdir()}
-    plots = {f"{m}.{e}" for m in ("ms-ssim", "psnr") for e in ("svg", "png")}
+    plots = {f"{m}.{e}" for m in ("ssimulacra2", "ms-ssim", "psnr") for e in ("svg", "png")}
     tables = {"measurements.csv", "timings.csv", "memory.csv", "results.json", "table.md", "published.md"}
     assert names == plots | tables | {"report.html"}
     with (out / "measurements.csv").open() as file:
@@ -76,7 +76,11 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert ours["bd_ms_ssim"]["low"] < ours["bd_ms_ssim"]["high"]
     assert ours["encode_s_per_mp"] > 0
     assert ours["encode_mb"] > content["codecs"][1]["encode_mb"] > 20
-    assert (out / "table.md").read_text().count("\n") == 4
+    table = (out / "table.md").read_text()
+    assert table.count("\n") == 4 + 2
+    assert "BD-rate ColorVideoVDP" not in table
+    assert table.splitlines()[-1] == f"- JPEG (optimized, progressive): {codecs.make('jpeg').version()}"
+    assert table.splitlines()[-1] in result.output.replace("JPEG (opt", "- JPEG (opt")
     published = (out / "published.md").read_text().splitlines()[2:-2]
     assert len(published) == 4
     assert (out / "report.html").read_text().count("<td>neurocodec (ms-ssim)</td><td>") == 4
@@ -111,7 +115,7 @@ def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -
     # What another version measured is no longer true of this one, and is not dropped without a word.
     codec, _, *rest = lines[1].split(",")
     assert codec == "jpeg"
-    (out / "measurements.csv").write_text("".join([lines[0], f"jpeg,earlier,{','.join(rest[-9:])}", *lines[2:]]))
+    (out / "measurements.csv").write_text("".join([lines[0], f"jpeg,earlier,{','.join(rest[-12:])}", *lines[2:]]))
     renewed = benchmark(folder, "--out", out, *FEW, "--resume", "--shown", "0")
     assert "measured 1 of 1 files" in renewed.output
     assert "1 row(s) of other versions" in renewed.output

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, features
 
 from benchmarks import codecs
 from benchmarks.codecs.compressai_zoo import cache, unusable
@@ -50,6 +50,36 @@ def test_jpeg_is_pillows_to_the_byte(name: str, options: dict[str, object], qual
     by_hand = io.BytesIO()
     Image.fromarray(PIXELS).save(by_hand, "JPEG", quality=quality, **options)
     assert codecs.make(name).encode(PIXELS, quality) == by_hand.getvalue()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow is built without AVIF")
+def test_avif_is_tuned_for_image_quality_by_default() -> None:
+    """It is from libavif 1.4 on, so AVIF's figures are of tune=iq."""
+    release = str(features.version("avif")).split(".")
+    if (int(release[0]), int(release[1])) < (1, 4):
+        pytest.skip(f"libavif {'.'.join(release)} has another default")
+    codec = codecs.make("avif")
+    files = {}
+    for tune in ("iq", "ssim"):
+        out = io.BytesIO()
+        options = {"quality": 50, "speed": 4, "subsampling": "4:4:4", "max_threads": 1, "advanced": {"tune": tune}}
+        Image.fromarray(PIXELS).save(out, "AVIF", **options)
+        files[tune] = out.getvalue()
+    assert codec.encode(PIXELS, 50) == files["iq"] != files["ssim"]
+    assert f"libavif {'.'.join(release)}, " in codec.version()
+    assert "aom [enc]:" in codec.version()
+
+
+@pytest.mark.skipif(find_spec("pyjpegli") is None, reason="pyjpegli is not installed")
+def test_jpegli_is_called_what_it_is() -> None:
+    """Its label says 4:2:0 and sequential. At the same PSNR its files differ from those of Pillow's JPEG."""
+    codec = codecs.make("jpegli")
+    data = codec.encode(PIXELS, 75)
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        assert "progressive" not in image.info
+        assert [layer[1:3] for layer in image.layer] == [(2, 2), (1, 1), (1, 1)]  # type: ignore[attr-defined]
+    assert data != codecs.make("jpeg").encode(PIXELS, 75)
+    assert metrics.psnr(codec.decode(codec.encode(PIXELS[:, ::-1], 75)), PIXELS[:, ::-1]) > 25  # a view with gaps
 
 
 def test_ours_is_the_commands_to_the_byte(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from benchmarks import calibration, codecs, measure, packaged, pictures, summary
 from benchmarks.measure import Measurement, Task
 from benchmarks.pictures import Source
 from benchmarks.store import Table
-from benchmarks.summary import BdRate, EqualSize, Point, Summary
+from benchmarks.summary import BdRate, EqualScore, EqualSize, Point, Summary
 from neurocodec import catalogue
 from neurocodec.training.export import calibration_pictures, load_crops
 
@@ -32,6 +32,9 @@ def committed(name: str) -> tuple[list[Measurement], list[Summary], int]:
         fields["points"] = [Point(**p) for p in fields["points"]]
         fields["bd_psnr"], fields["bd_ms_ssim"] = BdRate(**fields["bd_psnr"]), BdRate(**fields["bd_ms_ssim"])
         fields["sizes"] = [EqualSize(**s) for s in fields["sizes"]]
+        for by in ("bd_ssimulacra2", "bd_jod"):  # results of a release before these measures do not have them
+            fields[by] = BdRate(**fields.get(by, {}))
+        fields["scores"] = [EqualScore(**s) for s in fields.get("scores", [])]
         summaries.append(Summary(**fields))
     return rows, summaries, len(content["pictures"])
 
@@ -50,6 +53,8 @@ def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
         assert row.bytes == pytest.approx(old[row.setting].bytes, rel=0.005)
         assert row.psnr == pytest.approx(old[row.setting].psnr, abs=0.05)
         assert row.ms_ssim == pytest.approx(old[row.setting].ms_ssim, abs=0.001)
+        score = old[row.setting].ssimulacra2
+        assert score is None or row.ssimulacra2 == pytest.approx(score, abs=0.3)
 
 
 @pytest.mark.parametrize("codec", [*OURS, "jpeg"])
@@ -82,7 +87,10 @@ def test_summaries_follow_from_the_measurements(name: str) -> None:
         if told is not reference:
             summary.compare(again, reference)
             assert (again.bd_psnr, again.bd_ms_ssim, again.sizes) == (told.bd_psnr, told.bd_ms_ssim, told.sizes)
-    assert (RESULTS / name / "table.md").read_text() == tables.markdown(summaries)
+            assert (again.scores, again.bd_ssimulacra2.percent) == (told.scores, told.bd_ssimulacra2.percent)
+            assert again.bd_jod.percent == told.bd_jod.percent
+    rivals = json.loads((RESULTS / name / "results.json").read_text()).get("rivals")
+    assert (RESULTS / name / "table.md").read_text() == tables.markdown(summaries, rivals)
 
 
 def test_the_readme_tells_the_committed_figures() -> None:

@@ -13,7 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from benchmarks import codecs, equal_bytes, plots, report
-from benchmarks.summary import BdRate, EqualSize, Point, Summary
+from benchmarks.summary import SCORES, BdRate, EqualScore, EqualSize, Point, Summary
 from tests.browser import CHROMIUM, DRIVER, browse, console
 from tests.drawing import draw
 
@@ -23,12 +23,13 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    points = [Point(q, q / 100, 25 + q / 10, 0.9 + q / 1000) for q in (10, 20, 40, 80)]
+    points = [Point(q, q / 100, 25 + q / 10, 0.9 + q / 1000, 20 + q / 2) for q in (10, 20, 40, 80)]
     ours = Summary("neurocodec-x", "neurocodec (x)", points, BdRate(-20, 25, 30), BdRate(refused="too <narrow>"))
     ours.sizes = [EqualSize(0.9, 0.1, -60.0), EqualSize(0.95, 0.2, -50.0), EqualSize(0.98, None, None)]
+    ours.bd_ssimulacra2 = BdRate(-40, 30, 60)
+    ours.scores = [EqualScore(30, 0.1, -33.3), *(EqualScore(s, None, None) for s in SCORES[1:])]
     summaries = [ours, Summary("jpeg", "JPEG", points)]
-    plots.draw_all(folder, "a test", summaries, [])
-    files = {m.title: folder / f"{m.stem}.svg" for m in (plots.MS_SSIM, plots.PSNR)}
+    files = plots.draw_all(folder, "a test", summaries, [])
     shown = []
     for seed, (height, width) in enumerate([(180, 240), (240, 1000)]):
         pixels = draw("shapes", height, width, seed)
@@ -55,7 +56,7 @@ def clip(image: WebElement) -> str:
 def test_it_renders_without_an_error_or_a_request(browser: webdriver.Chrome) -> None:
     assert console(browser) == []
     widths = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
-    assert len(widths) == 2 + 2 * (2 + 3)
+    assert len(widths) == 3 + 2 * (2 + 3)
     assert min(widths) > 0
     fetched = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert all(name.startswith("data:") for name in fetched)
@@ -63,6 +64,12 @@ def test_it_renders_without_an_error_or_a_request(browser: webdriver.Chrome) -> 
     table = browser.find_element(By.ID, "codecs").text
     assert "-20.0 % (25.0 to 30.0 dB)" in table
     assert "refused" in table
+    assert "-40.0 % (30.0 to 60.0)" in table
+    assert "-33.3 % (0.100 bpp)" in table
+    assert "ColorVideoVDP" not in table
+    cells = browser.execute_script("return [...document.querySelectorAll('#codecs tr')].map(r => r.cells.length)")
+    assert cells == [1 + 3 + 5 + 3 + 3] * 3
+    assert "SSIMULACRA 2 " in browser.find_element(By.CSS_SELECTOR, ".crops").text
     assert "900x240 pixels of 1000x240 are shown" in browser.page_source
 
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from benchmarks.codecs.base import Codec
 from benchmarks.codecs.compressai_zoo import ARCHITECTURES, METRICS, ZooModel
+from benchmarks.codecs.jpegli import Jpegli
 from benchmarks.codecs.ours import Neurocodec
 from benchmarks.codecs.pillow_formats import Avif, Jpeg, Jpeg444, Jpeg2000, JpegDefault, JpegXl, WebP
 from neurocodec import catalogue
@@ -19,7 +20,7 @@ from neurocodec import catalogue
 OURS = "neurocodec-"  # what the names of our codecs start with
 REFERENCE = Jpeg.name  # what every comparison is against
 FORMATS: dict[str, Callable[[], Codec]] = {
-    c.name: c for c in (Jpeg, JpegDefault, Jpeg444, WebP, Avif, Jpeg2000, JpegXl)
+    c.name: c for c in (Jpeg, JpegDefault, Jpeg444, Jpegli, WebP, Avif, Jpeg2000, JpegXl)
 }
 ZOO = {f"{a}-{m}": partial(ZooModel, a, m) for a in ARCHITECTURES for m in METRICS}
 

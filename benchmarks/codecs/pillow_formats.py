@@ -80,11 +80,17 @@ class WebP(PillowFormat):
 
 
 class Avif(PillowFormat):
+    """AVIF by libavif. From its release 1.4 on, libavif tunes libaom for image quality (tune=iq) by default."""
+
     name, label, format, feature = "avif", "AVIF (speed 4, 4:4:4)", "AVIF", "avif"
     settings = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
 
     def options(self, setting: float) -> dict[str, object]:
         return {"quality": round(setting), "speed": 4, "subsampling": "4:4:4", "max_threads": self.threads}
+
+    def version(self) -> str:
+        coders = importlib.import_module("PIL._avif").codec_versions()  # "dav1d [dec]:1.5.3, aom [enc]:3.14.1"
+        return f"pillow {metadata.version('pillow')}, libavif {features.version(self.feature)}, {coders}"
 
 
 class Jpeg2000(PillowFormat):
