@@ -26,9 +26,9 @@ class Quality:
 # Score; the lowest level that the scale's authors describe, "very low quality". Below 0 they promise no more than
 # "extremely low quality", so the distance between two such scores means nothing.
 LOWEST_SCORE = 10.0
-# JOD; about that of JPEG with a score of 10, on Kodak. JPEG of qualities 5 to 20 spans 2 JOD, and of 20 to 95 only 0.6.
+# JOD; about that of JPEG at quality 12, on Kodak. JPEG of qualities 5 to 20 spans 2 JOD, and of 20 to 95 only 0.6.
 # A BD-rate over all of them would be about the lowest qualities alone.
-LOWEST_JOD = 9.0
+LOWEST_JOD = 8.8
 
 SSIMULACRA2 = Quality("ssimulacra2", "SSIMULACRA 2", "SSIMULACRA 2 (100 is the original)", "", 5.0, LOWEST_SCORE)
 MS_SSIM = Quality("ms_ssim_db", "MS-SSIM", "MS-SSIM in dB: -10 log10(1 - MS-SSIM)", "dB", 1.0)
