@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 import safetensors.torch
 import torch
@@ -15,6 +16,10 @@ from neurocodec.model import Codec
 from tests.commands import MODEL, run
 from tests.drawing import draw
 from tests.golden.make import TINY
+
+# Hypothesis times examples by default, and fails where the machine is slow or busy.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
