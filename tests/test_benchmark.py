@@ -19,6 +19,7 @@ from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
 from benchmarks.summary import Point, Summary
+from tests.commands import PATIENCE
 from tests.drawing import draw
 
 FEW = ["--codecs", "neurocodec-ms-ssim,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
@@ -134,7 +135,7 @@ def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) 
 
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
-    work = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    work = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
     parent = "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context; "
     parent += "from benchmarks.measure import start_worker; "
     parent += f"ProcessPoolExecutor(1, get_context('spawn'), start_worker).submit(exec, {work!r}).result()"
@@ -142,7 +143,7 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().strip().isdigit()
         process.kill()
-        process.communicate(timeout=30)  # the worker holds the pipe, too, and would sleep on
+        process.communicate(timeout=PATIENCE)  # the worker holds the pipe, too, and would sleep on
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from neurocodec import api, bulk
 from neurocodec.commands.bulk import failures
 from neurocodec.errors import NeurocodecError
-from tests.commands import run
+from tests.commands import PATIENCE, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -60,7 +60,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
-        deadline = time.monotonic() + 400
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             if not killed and packed.is_dir() and 3 <= len(files(packed)) < PICTURES - 5:
                 for pid in actors()[:1]:

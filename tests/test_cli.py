@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from neurocodec import api
 from neurocodec.cli import main
-from tests.commands import MODEL, assert_error, opened, process, run
+from tests.commands import MODEL, PATIENCE, assert_error, opened, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -123,7 +123,7 @@ def test_standard_streams(picture: Path, packed: Path) -> None:
 
 def test_reader_that_goes_away(packed: Path) -> None:
     command = f"{sys.executable} -m neurocodec decompress {packed} - --model {TINY} | head -c 1 >/dev/null"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=PATIENCE)
     assert b"Traceback" not in done.stderr
 
 
