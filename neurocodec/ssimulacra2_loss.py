@@ -88,7 +88,7 @@ def _matrices(planes: tuple[int, ...], batch: int, device: torch.device) -> tupl
 def _maps(d: Tensor, o: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Structural dissimilarity, artifacts and lost detail of one scale, each (1, C, H, W)."""
     channels = d.shape[1]
-    mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).split(channels, 1)
+    mean_d, powers, product = torch.split(_blur(torch.cat([d, o * o + d * d, o * d], 1)), channels, 1)
     mean_o = _blur(o)
     luminance = 1 - (mean_o - mean_d).square()
     means = mean_o * mean_d
