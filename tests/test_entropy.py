@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -128,13 +129,10 @@ def test_python_takes_as_many_steps_for_many_symbols_as_for_few(tables: Tables) 
         symbols, table = draw(count, 2)
         symbols[::50] = 25  # escapes in each group
         encoder = Encoder()
-        decoded: list[NDArray[np.int32]] = []
-        encode = steps(lambda encoder=encoder, symbols=symbols, table=table: encoder.push(symbols, table, tables))
-        decoder = Decoder(encoder.finish())
-        decode = steps(
-            lambda decoder=decoder, table=table, decoded=decoded: decoded.append(decoder.pull(table, tables))
-        )
-        np.testing.assert_array_equal(decoded[0], symbols)
+        encode = steps(partial(encoder.push, symbols, table, tables))
+        data = encoder.finish()
+        decode = steps(partial(Decoder(data).pull, table, tables))
+        np.testing.assert_array_equal(Decoder(data).pull(table, tables), symbols)
         taken.append((encode, decode))
     assert taken[1] == taken[2]
 
