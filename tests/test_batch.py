@@ -80,6 +80,7 @@ def test_without_recursion_only_the_folder_itself(photos: Path, tmp_path: Path) 
     assert files(tmp_path / "out") == ["one.nc", "same.bmp.nc", "same.png.nc"]
 
 
+@pytest.mark.slow
 def test_workers_write_what_one_process_writes(photos: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     assert run("compress", "-r", "-j", "1", photos, one, *MODEL, "--json").exit_code == 1
@@ -94,6 +95,7 @@ def test_workers_write_what_one_process_writes(photos: Path, tmp_path: Path) -> 
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()

@@ -52,6 +52,7 @@ def ran(folder: Path) -> tuple[Path, Result]:
     return out, benchmark(folder, "--out", out, *FEW, "--published", Path(__file__).parent / "published")
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Result]) -> None:
     out, result = ran
     assert result.exit_code == 1
@@ -85,6 +86,7 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert ">VTM (published)<" in (out / "ms-ssim.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_row_is_what_the_codec_did(ran: tuple[Path, Result], folder: Path) -> None:
     table = Table(ran[0] / "measurements.csv", Measurement)
     row = next(r for r in table.rows.values() if r.codec == "jpeg" and r.setting == 50 and r.picture == "coffee.png")
@@ -93,6 +95,7 @@ def test_a_row_is_what_the_codec_did(ran: tuple[Path, Result], folder: Path) -> 
     assert row.bpp == pytest.approx(len(data) * 8 / (200 * 180), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -> None:
     out, _ = ran
     refused = benchmark(folder, "--out", out, *FEW)
@@ -119,6 +122,7 @@ def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -
     assert (out / "measurements.csv").read_bytes() == before["measurements.csv"]
 
 
+@pytest.mark.slow
 def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) -> None:
     Image.fromarray(draw("shapes", 165, 16400)).save(tmp_path / "wide.png")
     shutil.copy(folder / "coffee.png", tmp_path)

@@ -44,6 +44,7 @@ def actors() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker to kill in /proc (Linux)")
 def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     photos, packed = tmp_path / "photos", tmp_path / "packed"

@@ -162,6 +162,7 @@ def test_it_may_become_deeper(tiny: weights.LoadedModel, pictures: Path, tmp_pat
         assert torch.allclose(value, before[name], atol=0.01), name
 
 
+@pytest.mark.slow
 def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path: Path) -> None:
     tiny = weights.load(str(TINY), CPU).codec
     crops = load_folder(pictures, 192, CPU)
@@ -185,6 +186,7 @@ def test_without_draws_the_nearer_symbol_is_taken() -> None:
     assert torch.equal(priced, SampledRounding(torch.tensor(3.0)).symbols("y", v)[1])
 
 
+@pytest.mark.slow
 def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
     """On the pictures it learns from, by the rates that files have."""
     settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4)
@@ -203,6 +205,7 @@ def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_
     assert sum(new) < 0.95 * sum(old)
 
 
+@pytest.mark.slow
 def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("first", "second")]
     for seed, run in enumerate(runs):
