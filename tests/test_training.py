@@ -180,6 +180,7 @@ def test_no_pictures(tmp_path: Path) -> None:
         load_folder(tmp_path, 192, CPU)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_on_several(pictures: Path, tmp_path: Path) -> None:
     """Two processes, gloo: both see other crops, and end with the same weights, saved once."""
     code = (
