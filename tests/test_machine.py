@@ -34,6 +34,7 @@ def ordinary(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_or_written(here: Path) -> None:
     """A file without permission to read, a folder without permission to write, one that may not be looked into."""
     (here / "secret.png").write_bytes((here / "in.png").read_bytes())

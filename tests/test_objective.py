@@ -71,6 +71,7 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those within the compiler
 def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs (``training.compiled``), but for the last stage of the compiler."""

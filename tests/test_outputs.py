@@ -64,6 +64,7 @@ def no_links(*names: str) -> None:
     raise OSError(errno.EPERM, "no hard links here")
 
 
+@pytest.mark.slow
 def test_a_file_is_made_once_by_two_at_a_time(picture: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "neurocodec", "compress", str(picture), str(tmp_path / "x.nc"), *MODEL]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]

@@ -122,6 +122,7 @@ def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str)
     assert names(here) == before
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_other_name_will_do(here: Path) -> None:
     (here / "there.nc").mkdir()
     for out in ("version.1", "there.nc"):

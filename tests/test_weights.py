@@ -155,6 +155,7 @@ def test_every_weight_comes_from_the_file(monkeypatch: pytest.MonkeyPatch) -> No
         assert torch.equal(tensor, states[1][name]), name
 
 
+@pytest.mark.slow
 def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(root)]
