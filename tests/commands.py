@@ -12,6 +12,7 @@ from PIL import Image
 from neurocodec.cli import main
 from tests.golden.make import TINY
 
+PATIENCE = 600  # seconds; ends a test that hangs, and none that is slow
 MODEL = ["--model", str(TINY)]
 
 
@@ -21,7 +22,7 @@ def run(*arguments: str | Path | float, stdin: bytes | None = None) -> Result:
 
 def process(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "neurocodec", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=PATIENCE)
 
 
 def opened(path: Path) -> Image.Image:

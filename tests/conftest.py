@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import safetensors.torch
 import torch
@@ -12,9 +15,16 @@ from PIL import Image
 
 from neurocodec import weights
 from neurocodec.model import Codec
+from neurocodec.tables import Tables
+from neurocodec.training import rounded
+from neurocodec.training.trellised import Means
 from tests.commands import MODEL, run
 from tests.drawing import draw
 from tests.golden.make import TINY
+
+# Hypothesis times examples by default, and fails where the machine is slow or busy.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +37,22 @@ def tiny() -> weights.LoadedModel:
 def plain(tiny: weights.LoadedModel) -> Codec:
     """Its codec without a trellis, which depends on what is coded together."""
     return Codec(tiny.codec.networks, tiny.codec.y_tables.without_pairs(), tiny.codec.z_tables)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured_once() -> Iterator[None]:
+    """Measure a trellis once for all training runs on the same tables, because each time takes six seconds."""
+    measured = dict[tuple[bytes, bytes], Means]()
+
+    def means(tables: Tables) -> Means:
+        key = tables.frequencies.tobytes(), tables.radius.tobytes()
+        if key not in measured:
+            measured[key] = Means(tables)
+        return copy.deepcopy(measured[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounded, "Means", means)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from tests.golden.make import TINY
 
 MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F", "PA", "RGBX")
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM", "JPEG2000", "TGA", "PCX", "SGI", "ICO", "DDS")
-SIZES = ((1, 1), (1, 33), (65, 2), (31, 17), (64, 64), (130, 67))
+SIZES = ((1, 33), (31, 17))
+MORE = ((1, 1), (65, 2), (64, 64), (130, 67))
 
 
 def image_of(mode: str, width: int, height: int) -> Image.Image:
@@ -33,12 +34,15 @@ def image_of(mode: str, width: int, height: int) -> Image.Image:
     return colours if mode == "RGBA" else colours.convert("LA" if mode == "LA" else "RGB").convert(mode)
 
 
-def test_every_mode_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("sizes", [SIZES, pytest.param(MORE, marks=pytest.mark.slow)], ids=["sizes", "more"])
+def test_every_mode_in_every_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sizes: tuple[tuple[int, int], ...]
+) -> None:
     table: Counter[tuple[str, str]] = Counter()
     wrong = []
     for form in FORMATS:
         for mode in MODES:
-            for width, height in SIZES:
+            for width, height in sizes:
                 path = tmp_path / f"{form}-{mode.replace(';', '_')}-{width}x{height}.{form.lower()}"
                 try:
                     image_of(mode, width, height).save(path, form)
@@ -53,5 +57,4 @@ def test_every_mode_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixtur
         for form in FORMATS:
             print(f"{form:>9} {table[form, 'round trip']:10} {table[form, 'refused']:8}")
     assert wrong == []
-    assert sum(table.values()) > 300
-    assert sum(count for (_, kind), count in table.items() if kind == "round trip") > 300
+    assert sum(count for (_, kind), count in table.items() if kind == "round trip") > 50 * len(sizes)

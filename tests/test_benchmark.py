@@ -19,6 +19,7 @@ from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
 from benchmarks.summary import Point, Summary
+from tests.commands import PATIENCE
 from tests.drawing import draw
 
 FEW = ["--codecs", "neurocodec-ms-ssim,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
@@ -51,6 +52,7 @@ def ran(folder: Path) -> tuple[Path, Result]:
     return out, benchmark(folder, "--out", out, *FEW, "--published", Path(__file__).parent / "published")
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Result]) -> None:
     out, result = ran
     assert result.exit_code == 1
@@ -88,6 +90,7 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert ">VTM (published)<" in (out / "ms-ssim.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_row_is_what_the_codec_did(ran: tuple[Path, Result], folder: Path) -> None:
     table = Table(ran[0] / "measurements.csv", Measurement)
     row = next(r for r in table.rows.values() if r.codec == "jpeg" and r.setting == 50 and r.picture == "coffee.png")
@@ -96,6 +99,7 @@ def test_a_row_is_what_the_codec_did(ran: tuple[Path, Result], folder: Path) -> 
     assert row.bpp == pytest.approx(len(data) * 8 / (200 * 180), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -> None:
     out, _ = ran
     refused = benchmark(folder, "--out", out, *FEW)
@@ -122,6 +126,7 @@ def test_resume_measures_nothing_twice(ran: tuple[Path, Result], folder: Path) -
     assert (out / "measurements.csv").read_bytes() == before["measurements.csv"]
 
 
+@pytest.mark.slow
 def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) -> None:
     Image.fromarray(draw("shapes", 165, 16400)).save(tmp_path / "wide.png")
     shutil.copy(folder / "coffee.png", tmp_path)
@@ -138,7 +143,7 @@ def test_a_codec_that_fails_on_a_picture_is_named(folder: Path, tmp_path: Path) 
 
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
-    work = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    work = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
     parent = "from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context; "
     parent += "from benchmarks.measure import start_worker; "
     parent += f"ProcessPoolExecutor(1, get_context('spawn'), start_worker).submit(exec, {work!r}).result()"
@@ -146,7 +151,7 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().strip().isdigit()
         process.kill()
-        process.communicate(timeout=30)  # the worker holds the pipe, too, and would sleep on
+        process.communicate(timeout=PATIENCE)  # the worker holds the pipe, too, and would sleep on
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:

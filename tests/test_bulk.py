@@ -19,7 +19,7 @@ from PIL import Image
 from neurocodec import api, bulk
 from neurocodec.commands.bulk import failures
 from neurocodec.errors import NeurocodecError
-from tests.commands import run
+from tests.commands import PATIENCE, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -44,6 +44,7 @@ def actors() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker to kill in /proc (Linux)")
 def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     photos, packed = tmp_path / "photos", tmp_path / "packed"
@@ -60,7 +61,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
-        deadline = time.monotonic() + 400
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             if not killed and packed.is_dir() and 3 <= len(files(packed)) < PICTURES - 5:
                 for pid in actors()[:1]:

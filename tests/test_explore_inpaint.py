@@ -118,7 +118,7 @@ def test_windows_join(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch
 def test_a_hole_wider_than_a_window_and_its_halo(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inpaint, "WINDOW", 1)
     monkeypatch.setattr(inpaint, "HALO", 1)
-    pixels, hidden = draw("flat", 64, 700), np.ones((64, 700), bool)
+    pixels, hidden = draw("flat", 64, 400), np.ones((64, 400), bool)
     hidden[:, :3] = False
     filled = inpaint.inpaint(tiny, Picture(pixels), hidden, Way("project", steps=1), silent)
     assert np.abs(filled[:, :64].astype(int) - pixels[0, 0]).mean() < 40

@@ -27,6 +27,7 @@ from tests.golden.make import TINY as TINY_FILE
 from tests.test_training import CPU, SETTINGS, TINY, quiet
 
 
+@pytest.mark.slow
 def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) -> None:
     train(pictures, tmp_path / "run", replace(SETTINGS, steps=40), device=CPU, config=TINY, report=quiet)
     out = tmp_path / "mine.safetensors"
@@ -54,6 +55,7 @@ def test_export_makes_a_model_that_compresses(pictures: Path, tmp_path: Path) ->
     assert positions[-1] == 2 * 4096
 
 
+@pytest.mark.slow
 def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("first", "second", "third")]
     for steps, run in enumerate(runs, start=1):

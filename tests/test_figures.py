@@ -40,21 +40,25 @@ def committed(name: str) -> tuple[list[Measurement], list[Summary], int]:
 
 
 def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
-    """Three settings of a codec on a picture: bytes and distortions as committed, within tolerance.
+    """Compare three settings of a codec on a picture with the committed bytes and distortions.
 
-    Transforms run in floating point, so another machine may round a few latents otherwise, and
-    another Pillow may bring another libjpeg.
+    Another Pillow may bring another libjpeg.
+    Our transforms run in floating point, so another processor rounds some latents otherwise.
+    Between AMD and Intel, and bfloat16 and float32, a file differed by 8 bytes or by 0.6 %.
+    Its PSNR differed by 0.064 dB, and its MS-SSIM by 0.0008: twice that is allowed.
     """
+    ours = codec.startswith(codecs.OURS)
     old = {r.setting: r for r in rows if r.codec == codec and r.digest == source.digest}
     result = measure.run(Task(codec, source, tuple(s for s in (10, 50, 90) if s in old)))
     assert result.error is None
     assert len(result.rows) == 3
     for row in result.rows:
-        assert row.bytes == pytest.approx(old[row.setting].bytes, rel=0.005)
-        assert row.psnr == pytest.approx(old[row.setting].psnr, abs=0.05)
-        assert row.ms_ssim == pytest.approx(old[row.setting].ms_ssim, abs=0.001)
+        size = old[row.setting].bytes
+        assert abs(row.bytes - size) <= (max(16, 0.012 * size) if ours else 0.005 * size)
+        assert row.psnr == pytest.approx(old[row.setting].psnr, abs=0.13 if ours else 0.05)
+        assert row.ms_ssim == pytest.approx(old[row.setting].ms_ssim, abs=0.0016 if ours else 0.001)
         score = old[row.setting].ssimulacra2
-        assert score is None or row.ssimulacra2 == pytest.approx(score, abs=0.3)
+        assert score is None or row.ssimulacra2 == pytest.approx(score, abs=0.8 if ours else 0.3)
 
 
 @pytest.mark.parametrize("codec", [*OURS, "jpeg"])

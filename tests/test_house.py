@@ -41,6 +41,7 @@ def readme_commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_readme_commands_work(tmp_path: Path) -> None:
     """Every command of the README, in order, in one folder; those that install are left to CI."""
     environment_bin = str(Path(sys.executable).parent)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.commands import MODEL, assert_error, assert_sentence, names, run
+from tests.commands import MODEL, PATIENCE, assert_error, assert_sentence, names, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -31,9 +31,10 @@ def ordinary(*arguments: str) -> subprocess.CompletedProcess[str]:
         if setpriv is None or subprocess.run([setpriv, *ORDINARY, "true"], check=False, capture_output=True).returncode:
             pytest.skip("root without setpriv has every right")
         command = [setpriv, *ORDINARY, *command]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_or_written(here: Path) -> None:
     """A file without permission to read, a folder without permission to write, one that may not be looked into."""
     (here / "secret.png").write_bytes((here / "in.png").read_bytes())
@@ -119,10 +120,10 @@ def test_a_reader_that_goes_away(here: Path) -> None:
     assert run("compress", "noise.png", "noise.nc", *MODEL).exit_code == 0
     program = f"{sys.executable} -m neurocodec"
     line = f"{program} decompress noise.nc - --model {TINY} | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert_sentence(done, "standard output: cannot be written: Broken pipe.")
     line = f"{program} models --json | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.stderr == ""
 
 

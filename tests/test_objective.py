@@ -73,6 +73,7 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str, objective: Objective)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those within the compiler
 @pytest.mark.parametrize("objective", [MIX, LOOKS], ids=["mix", "looks"])
 def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(

@@ -19,7 +19,7 @@ from neurocodec import files
 from neurocodec.cli import main
 from neurocodec.commands import compress
 from neurocodec.container import MAGIC
-from tests.commands import MODEL, assert_error, run
+from tests.commands import MODEL, PATIENCE, assert_error, run
 from tests.drawing import draw
 
 
@@ -64,6 +64,7 @@ def no_links(*names: str) -> None:
     raise OSError(errno.EPERM, "no hard links here")
 
 
+@pytest.mark.slow
 def test_a_file_is_made_once_by_two_at_a_time(picture: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "neurocodec", "compress", str(picture), str(tmp_path / "x.nc"), *MODEL]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
@@ -123,7 +124,7 @@ def test_damage_never_gives_a_picture(packed: Path, tmp_path: Path) -> None:
 def test_full_disk(picture: Path) -> None:
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "neurocodec", "compress", str(picture), "-", *MODEL]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert b"No space left" in done.stderr
     assert b"Traceback" not in done.stderr

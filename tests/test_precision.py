@@ -15,6 +15,23 @@ CPU = torch.device("cpu")
 POSITION = 9 << 11  # a middling quality
 
 
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test compute in bfloat16 on any processor, by torch's own products where oneDNN has none.
+
+    A processor with the instructions gets no way out: there a product that fails is an error.
+    """
+    hardware = precision.has_bfloat16(CPU)
+    monkeypatch.delenv(precision.FLOAT32, raising=False)
+    one = torch.ones(1, 1, dtype=torch.bfloat16)
+    if not hardware and layers.FUSED is not None and layers.LAY_OUT is not None:
+        try:
+            layers.FUSED(one, layers.LAY_OUT(one, layers.ROWS), one[0], "none", [], "")
+        except RuntimeError:  # "bf16 path needs the cpu support avx_ne_convert or avx512bw, ..."
+            monkeypatch.setattr(layers, "FUSED", None)
+
+
+@pytest.mark.usefixtures("bfloat16")
 def test_it_follows_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
     a = torch.ones(4, 4)
     for has, dtype in ((True, torch.bfloat16), (False, torch.float32)):
@@ -27,6 +44,7 @@ def test_it_follows_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_torch_that_does_not_tell_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(precision.FLOAT32, raising=False)
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert not precision.has_bfloat16(CPU)
 
@@ -37,12 +55,13 @@ def test_float32_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not precision.has_bfloat16(CPU)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("model", ["ms-ssim", "psnr"])
 def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = weights.load(model, CPU).codec
     pixels = torch.from_numpy(draw("shapes", 256, 320, seed=4))
     with torch.inference_mode():
-        # Where the processor has none, it emulates them: slow, but not for one small picture.
+        # A processor without bfloat16 emulates it, which is quick enough for one small picture.
         monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
         rounded = codec.analyse(pixels, POSITION)
         z_rounded = codec.hyper_analyse(rounded, POSITION)
@@ -62,6 +81,7 @@ def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch)
         assert (apart > 1).float().mean() < 1e-4
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("has", [True, False])
 def test_blocks_add_up_in_float32_in_any_parts(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows at a time, or in the pass of a convolution: the same numbers as in training."""
@@ -81,6 +101,7 @@ def test_blocks_add_up_in_float32_in_any_parts(has: bool, monkeypatch: pytest.Mo
         assert float((found - wanted).abs().mean()) < 1e-3
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("has", [True, False])
 def test_a_frozen_layer_computes_what_it_did(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights laid out for the processor, with any number of positions and threads, and without what torch may lack."""
@@ -107,6 +128,7 @@ def test_a_frozen_layer_computes_what_it_did(has: bool, monkeypatch: pytest.Monk
     assert torch.allclose(run(x).float(), frozen.float(), atol=near)
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_a_layer_that_learns_is_not_laid_out() -> None:
     """Validation runs it without a gradient, between steps that change its weights."""
     layer, x = layers.Pointwise(8, 8), torch.randn(1, 2, 3, 8)

@@ -117,6 +117,7 @@ def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
         assert Refiner(tiny.codec, objective).refine(x, POSITION, steps).data == tiny.codec.compress(x, POSITION)
 
 
+@pytest.mark.slow
 def test_a_photograph_with_the_shipped_model() -> None:
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
         photograph = np.array(image)

@@ -15,6 +15,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from benchmarks import codecs, equal_bytes, plots, report
 from benchmarks.summary import SCORES, BdRate, EqualScore, EqualSize, Point, Summary
 from tests.browser import CHROMIUM, DRIVER, browse, console
+from tests.commands import PATIENCE
 from tests.drawing import draw
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
@@ -43,7 +44,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(page: Path) -> Iterator[webdriver.Chrome]:
     with browse(page) as driver:
-        WebDriverWait(driver, 30).until(
+        WebDriverWait(driver, PATIENCE).until(
             lambda d: d.execute_script("return [...document.images].every(i => i.complete && i.src)")
         )
         yield driver

@@ -70,9 +70,10 @@ def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
         x_hat, bits_y, bits_z = model(x[None] / 255, torch.tensor([t]))
         decoded = codec.networks.g_s(y_hat, torch.tensor([t]))
     assert float(bits_y + bits_z) == pytest.approx(counter.bits, rel=0.02)
-    # But for latents on the edge between two symbols, which fall to either side:
-    assert float((x_hat - decoded).mean().abs()) < 0.002
     errors = [float((v - x / 255).abs().mean()) for v in (x_hat, decoded)]
+    # Latents on the edge between two symbols fall to either side, and to another one on another processor.
+    # They shift the mean by a part of the error: by 3 % of it at most in bfloat16, by 6 % in float32.
+    assert float((x_hat - decoded).mean().abs()) < 0.1 * errors[1]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
 
 
@@ -161,6 +162,7 @@ def test_it_may_become_deeper(tiny: weights.LoadedModel, pictures: Path, tmp_pat
         assert torch.allclose(value, before[name], atol=0.01), name
 
 
+@pytest.mark.slow
 def test_the_prior_alone_learns_what_the_encoder_sends(pictures: Path, tmp_path: Path) -> None:
     tiny = weights.load(str(TINY), CPU).codec
     crops = load_folder(pictures, 192, CPU)
@@ -184,6 +186,7 @@ def test_without_draws_the_nearer_symbol_is_taken() -> None:
     assert torch.equal(priced, SampledRounding(torch.tensor(3.0)).symbols("y", v)[1])
 
 
+@pytest.mark.slow
 def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
     """On the pictures it learns from, by the rates that files have."""
     settings = replace(SETTINGS, steps=60, rate=2e-3, average=10, batch=4)
@@ -202,6 +205,7 @@ def test_the_loss_of_files_falls(tiny: weights.LoadedModel, pictures: Path, tmp_
     assert sum(new) < 0.95 * sum(old)
 
 
+@pytest.mark.slow
 def test_the_mean_of_runs_becomes_a_weights_file(pictures: Path, tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("first", "second")]
     for seed, run in enumerate(runs):

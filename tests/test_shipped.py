@@ -23,7 +23,7 @@ MODELS = [m.name for m in catalogue.MODELS]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", params=["coffee.png", "astronaut.png"])
+@pytest.fixture(scope="module", params=["coffee.png", pytest.param("astronaut.png", marks=pytest.mark.slow)])
 def photograph(request: pytest.FixtureRequest) -> Pixels:
     with Image.open(Path(skimage.__path__[0]) / "data" / request.param) as image:
         return np.array(image.convert("RGB"))

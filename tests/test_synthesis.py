@@ -67,6 +67,7 @@ def test_a_share_of_them_is_refined(tiny: weights.LoadedModel) -> None:
     assert int((some == plain).sum()) == 2
 
 
+@pytest.mark.slow
 def test_it_learns_alone_from_what_files_hold(pictures: Path, tmp_path: Path) -> None:
     tiny = weights.load(str(TINY), CPU).codec
     before = validate(RoundedModel(tiny.networks, RelaxedPrior.of(tiny)).eval(), load_folder(pictures, 192, CPU))

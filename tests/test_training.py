@@ -28,6 +28,7 @@ from neurocodec.training.loop import random_positions, train
 from neurocodec.training.objective import TrainingModel, loss_of
 from neurocodec.training.recipe import LAMBDAS, MSE, TUNES, phase_at
 from neurocodec.training.run import Run, Settings, read_checkpoint
+from tests.commands import PATIENCE
 from tests.drawing import draw
 
 TINY = Config(24, 32, 32, 16, 8, 24, (1, 1), (1, 1), 3)
@@ -56,11 +57,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(pictures: Path, tmp_path
 
 def test_a_run_as_long_as_a_time(pictures: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=10**6, minutes=0.05, tune="psnr", rate=1e-3)
-    began = time.monotonic()
     train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
-    assert 3 <= time.monotonic() - began < 60
     state = read_checkpoint(tmp_path)
     assert state["seconds"] >= 3
+    assert 0 < state["step"] < settings.steps
     # The time is that of the whole run: none is left, and more of it is more steps.
     train(pictures, tmp_path, settings, device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] == state["step"]
@@ -180,6 +180,7 @@ def test_no_pictures(tmp_path: Path) -> None:
         load_folder(tmp_path, 192, CPU)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_on_several(pictures: Path, tmp_path: Path) -> None:
     """Two processes, gloo: both see other crops, and end with the same weights, saved once."""
     code = (
@@ -192,7 +193,7 @@ def test_torchrun_trains_on_several(pictures: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     root = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert read_checkpoint(tmp_path)["step"] == 6
     assert done.stdout.count("step 6/6") == 1
@@ -202,11 +203,11 @@ def test_sigterm_saves(pictures: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "neurocodec", "train", str(pictures), "--out", str(tmp_path / "run")]
     command += ["--device", "cpu", "--batch", "1", "--patch", "192", "--checkpoint-minutes", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "run" / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert f"checkpoint at step {read_checkpoint(tmp_path / 'run')['step']}:" in errors.decode()
 

@@ -7,6 +7,7 @@ import torch
 
 from neurocodec import weights
 from neurocodec.fixedpoint import ONE
+from neurocodec.model import Codec
 from neurocodec.quantization import dequantize, quantize
 from neurocodec.relaxed import Rounding
 from neurocodec.training.rounded import SampledRounding
@@ -18,15 +19,26 @@ CPU = torch.device("cpu")
 SETTINGS = Settings(steps=4, batch=2, patch=192, tune="psnr", rounded=True, rate=1e-3)
 
 
-def test_it_learns_from_the_points_of_a_trellis() -> None:
-    codec = weights.load("ms-ssim", CPU).codec
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    """Return the shipped codec."""
+    return weights.load("ms-ssim", CPU).codec
+
+
+@pytest.fixture(scope="module")
+def means(codec: Codec) -> Means:
+    """Return the means of its trellis, which take seconds."""
+    return Means(codec.y_tables)
+
+
+def test_it_learns_from_the_points_of_a_trellis(codec: Codec, means: Means) -> None:
     torch.manual_seed(0)
     t = torch.tensor([0.5, 4.5])
     first = [codec.y_tables.first_pair(round(float(at) * 4096), 12) for at in t]
     v = (3 * torch.randn(2, 8, 8, codec.config.latents)).requires_grad_(True)
     table = (28 * torch.rand(v.shape)).requires_grad_(True)
     held = TrellisRounding(codec, t, Rounding())
-    learnt = TrellisRounding(codec, t, SampledRounding(torch.tensor(4.0)), Means(codec.y_tables))
+    learnt = TrellisRounding(codec, t, SampledRounding(torch.tensor(4.0)), means)
     symbols, priced = learnt.y(v, table)
     pairs = ~learnt.dear.isnan()
     assert torch.equal(pairs, table.round() >= torch.tensor(first)[:, None, None, None])
@@ -45,9 +57,8 @@ def test_it_learns_from_the_points_of_a_trellis() -> None:
         assert of_what is symbols or not slope[~pairs].any()
 
 
-def test_means_are_what_a_trellis_makes_of_latents() -> None:
-    codec = weights.load("ms-ssim", CPU).codec
-    means, tables = Means(codec.y_tables), codec.y_tables
+def test_means_are_what_a_trellis_makes_of_latents(codec: Codec, means: Means) -> None:
+    tables = codec.y_tables
     torch.manual_seed(1)
     for number, spread in ((9, 0.31), (17, 0.78), (30, 3.5)):
         v = spread * torch.randn(40_000)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from neurocodec import catalogue, weights
 from neurocodec.commands.shared import in_proportion
-from tests.commands import MODEL, assert_error, names, process, run
+from tests.commands import MODEL, PATIENCE, assert_error, names, process, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
@@ -74,7 +74,7 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         shutil.copy(TINY, package / "_weights" / model.file)
     monkeypatch.setenv("PYTHONPATH", str(here / "site"))
     command = [sys.executable, "-m", "neurocodec", "compress", "-r", "-j", workers, "photos", "out"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: ")
@@ -122,6 +122,7 @@ def test_options_that_mean_nothing(here: Path, arguments: list[str], words: str)
     assert names(here) == before
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_other_name_will_do(here: Path) -> None:
     (here / "there.nc").mkdir()
     for out in ("version.1", "there.nc"):

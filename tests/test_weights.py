@@ -17,6 +17,7 @@ import torch
 
 from neurocodec import catalogue, weights
 from neurocodec.errors import WeightsError
+from tests.commands import PATIENCE
 from tests.golden.make import TINY
 
 CPU = torch.device("cpu")
@@ -154,10 +155,11 @@ def test_every_weight_comes_from_the_file(monkeypatch: pytest.MonkeyPatch) -> No
         assert torch.equal(tensor, states[1][name]), name
 
 
+@pytest.mark.slow
 def test_a_wheel_carries_the_weights(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(root)]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
