@@ -38,7 +38,7 @@ MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 2
 START = Objective(LAMBDAS["ms-ssim"], mse=1.0, ms_ssim=0.0)
 MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coarse=0.5)
 PLAIN = replace(START, lambdas=LAMBDAS["visual"])
-LOOKS = Objective(LAMBDAS["visual"], mse=0.3, ms_ssim=0.1 * MSSSIM_PER_MSE, coarse=0.5, ssimulacra2=1.6)
+LOOKS = Objective(LAMBDAS["visual"], mse=0.35, ms_ssim=0.08 * MSSSIM_PER_MSE, coarse=0.5, ssimulacra2=1.6)
 MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
@@ -46,7 +46,7 @@ TUNES: dict[str, tuple[Phase, ...]] = {
     "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
     "visual": (
         Phase("mse", 0.3, 1e-3, PLAIN, constant=1.0),
-        Phase("looks", 0.7, 3e-4, LOOKS, constant=0.35),
+        Phase("looks", 0.7, 3e-4, LOOKS, constant=0.35, lean=0.7),
     ),
     # The decoder and the prior stay those of the weights file it starts from: they decode its files.
     "restore": (Phase("restore", 1.0, 5e-4, MSE, denoise=True, lean=0.5),),
