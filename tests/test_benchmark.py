@@ -260,6 +260,7 @@ def test_crops(folder: Path, tmp_path: Path) -> None:
         assert image.size == (3 * 180 + 2 * crops.MARGIN, 180 + crops.CAPTION)
 
 
+@pytest.mark.slow
 def test_beta_weighs_rate_against_distortion(tmp_path: Path, pictures: Path) -> None:
     arguments = [str(pictures), "--valid", str(pictures), "--out", str(tmp_path / "beta")]
     result = CliRunner().invoke(beta.main, [*arguments, "--betas", "0,1", "--steps", "2"])
