@@ -136,6 +136,7 @@ def test_folders_that_are_none(photos: Path, tmp_path: Path) -> None:
     assert (result.exit_code, f"{tmp_path / 'empty'}: there is no picture file" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_result_is_told_stops_the_jobs_and_tells_what_was_in_work(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
@@ -185,7 +186,11 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(
     ("numbers", "code"),
-    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143), ((signal.SIGKILL,), -signal.SIGKILL)],
+    [
+        ((signal.SIGINT, signal.SIGINT), 130),
+        pytest.param((signal.SIGTERM,), 143, marks=pytest.mark.slow),
+        pytest.param((signal.SIGKILL,), -signal.SIGKILL, marks=pytest.mark.slow),
+    ],
     ids=["Ctrl-C twice", "SIGTERM", "SIGKILL"],
 )
 def test_workers_end_when_they_are_told_to(tmp_path: Path, numbers: tuple[int, ...], code: int) -> None:

@@ -228,6 +228,7 @@ def test_curves_that_cannot_be_compared_are_refused_with_a_reason() -> None:
     assert sizes[0.90].percent is None  # below the curve
 
 
+@pytest.mark.slow
 def test_beta_weighs_rate_against_distortion(tmp_path: Path, pictures: Path) -> None:
     arguments = [str(pictures), "--valid", str(pictures), "--out", str(tmp_path / "beta")]
     result = CliRunner().invoke(beta.main, [*arguments, "--betas", "0,1", "--steps", "2"])

@@ -111,6 +111,7 @@ def test_quality_spends_bytes(picture: Path, tmp_path: Path) -> None:
     assert sizes == sorted(set(sizes))
 
 
+@pytest.mark.slow
 def test_standard_streams(picture: Path, packed: Path) -> None:
     made = process("compress", "-", "-", *MODEL, stdin=picture.read_bytes())
     assert made.returncode == 0

@@ -115,16 +115,19 @@ def test_windows_join(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch
     assert steps[20:180, 127].mean() < 3 * steps[20:180, 110:150].mean() + 1  # where windows meet
 
 
+@pytest.mark.slow
 def test_a_hole_wider_than_a_window_and_its_halo(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inpaint, "WINDOW", 1)
     monkeypatch.setattr(inpaint, "HALO", 1)
-    pixels, hidden = draw("flat", 64, 400), np.ones((64, 400), bool)
+    pixels, hidden = draw("flat", 64, 700), np.ones((64, 700), bool)
     hidden[:, :3] = False
     filled = inpaint.inpaint(tiny, Picture(pixels), hidden, Way("project", steps=1), silent)
     assert np.abs(filled[:, :64].astype(int) - pixels[0, 0]).mean() < 40
 
 
-@pytest.mark.parametrize("kind", ["random 30 %", "text", "scratches"])
+@pytest.mark.parametrize(
+    "kind", ["text", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("random 30 %", "scratches"))]
+)
 def test_it_beats_opencv(kind: str) -> None:
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
         pixels = np.asarray(image.resize((226, 150), Image.Resampling.BOX))[:, 30:190].copy()

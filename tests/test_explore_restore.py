@@ -69,6 +69,7 @@ def test_clean_pictures_stay(photograph: Pixels) -> None:
     assert metrics.psnr(photograph, restored) > 38
 
 
+@pytest.mark.slow
 def test_windows_do_not_show(photograph: Pixels) -> None:
     loaded = weights.load("restore", CPU)
     pixels = np.tile(photograph, (2, 2, 1))[:300, :330]

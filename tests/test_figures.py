@@ -61,14 +61,15 @@ def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
         assert score is None or row.ssimulacra2 == pytest.approx(score, abs=0.8 if ours else 0.3)
 
 
+@pytest.mark.parametrize("pictures_at", [(1,), pytest.param((0, 2), marks=pytest.mark.slow)], ids=["one", "others"])
 @pytest.mark.parametrize("codec", [*OURS, "jpeg"])
-def test_scikit_image_again(tmp_path: Path, codec: str) -> None:
+def test_scikit_image_again(tmp_path: Path, codec: str, pictures_at: tuple[int, ...]) -> None:
     packaged.main([str(tmp_path)], standalone_mode=False)
     rows, _, count = committed("scikit-image")
     sources = pictures.find(tmp_path).sources
     assert len(sources) == count
-    for source in sources[:3]:
-        measure_again(source, codec, rows)
+    for at in pictures_at:
+        measure_again(sources[at], codec, rows)
 
 
 @pytest.mark.skipif("NEUROCODEC_KODAK" not in os.environ, reason="NEUROCODEC_KODAK does not name Kodak's folder")

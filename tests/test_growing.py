@@ -97,6 +97,7 @@ def test_nothing_else_grows_and_widths_together(pictures: Path) -> None:
             grow(TrainingModel(TINY), wrong, sample)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Path) -> None:
     train(pictures, tmp_path / "first", SETTINGS, device=CPU, config=TINY, report=quiet)
     settings = replace(SETTINGS, tune="psnr", steps=1)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        ["mypy"],
+        pytest.param(["mypy"], marks=pytest.mark.slow),
         ["lint-imports"],
     ],
     ids=lambda c: c[0] + c[1][:1] if len(c) > 1 else c[0],

@@ -126,6 +126,7 @@ def test_all_networks_learn_and_a_run_goes_on(pictures: Path, tmp_path: Path) ->
         train(pictures, tmp_path / "parts", replace(settings, rounded=False), device=CPU, report=quiet)
 
 
+@pytest.mark.slow
 def test_it_may_become_deeper(tiny: weights.LoadedModel, pictures: Path, tmp_path: Path) -> None:
     command = [
         "train",

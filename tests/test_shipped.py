@@ -68,7 +68,7 @@ def test_quality_spends_bytes_and_buys_similarity(photograph: Pixels, model: str
 @pytest.mark.parametrize("model", MODELS)
 def test_latents_are_equal_over_threads_and_windows(photograph: Pixels, model: str) -> None:
     loaded = weights.load(model, CPU)
-    c = container.unpack(api.compress(photograph, 60, model))
+    c = container.unpack(api.compress(photograph[:256, :330], 60, model))
     before = torch.get_num_threads()
     latents = []
     for threads, window in ((1, 24), (2, 24), (1, 1), (2, 3)):

@@ -65,7 +65,9 @@ def with_objective(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("with_objective")
-@pytest.mark.parametrize("target", [Target("size", 2500), Target("psnr", 27)], ids=lambda t: t.kind)
+@pytest.mark.parametrize(
+    "target", [Target("size", 2500), pytest.param(Target("psnr", 27), marks=pytest.mark.slow)], ids=["size", "psnr"]
+)
 def test_refinement_counts_towards_the_target(target: Target) -> None:
     pixels, done = draw("shapes", 200, 260), list[float]()
     plain = api.compress_to(pixels, target, MODEL)
@@ -84,6 +86,7 @@ def test_refinement_counts_towards_the_target(target: Target) -> None:
     assert fitted.data == api.compress(pixels, fitted.quality, MODEL, effort=3)
 
 
+@pytest.mark.slow
 def test_refinement_that_meets_what_nothing_else_does() -> None:
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
         pixels = np.array(image)[60:188, 100:228].copy()

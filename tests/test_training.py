@@ -56,17 +56,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(pictures: Path, tmp_path
 
 
 def test_a_run_as_long_as_a_time(pictures: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=10**6, minutes=0.05, tune="psnr", rate=1e-3)
+    settings = replace(SETTINGS, steps=10**6, minutes=0.02, tune="psnr", rate=1e-3)
     train(pictures, tmp_path, settings, device=CPU, config=TINY, report=quiet)
     state = read_checkpoint(tmp_path)
-    assert state["seconds"] >= 3
+    assert state["seconds"] >= 1.2
     assert 0 < state["step"] < settings.steps
     # The time is that of the whole run: none is left, and more of it is more steps.
     train(pictures, tmp_path, settings, device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] == state["step"]
-    train(pictures, tmp_path, replace(settings, minutes=0.1), device=CPU, report=quiet)
+    train(pictures, tmp_path, replace(settings, minutes=0.04), device=CPU, report=quiet)
     assert read_checkpoint(tmp_path)["step"] > state["step"]
-    assert read_checkpoint(tmp_path)["seconds"] >= 6
+    assert read_checkpoint(tmp_path)["seconds"] >= 2.4
 
 
 def test_the_rate_falls_with_the_clock(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def stop_after(pictures: Path, out: Path, steps: int, settings: Settings) -> Non
             train(pictures, out, settings, device=CPU, config=TINY, report=quiet)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("soap", marks=pytest.mark.slow)])
 def test_it_learns(pictures: Path, tmp_path: Path, optimizer: str) -> None:
     settings = replace(SETTINGS, steps=60, tune="psnr", optimizer=optimizer)
     crops = load_folder(pictures, 192, CPU)
@@ -199,6 +199,7 @@ def test_torchrun_trains_on_several(pictures: Path, tmp_path: Path) -> None:
     assert done.stdout.count("step 6/6") == 1
 
 
+@pytest.mark.slow
 def test_sigterm_saves(pictures: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "neurocodec", "train", str(pictures), "--out", str(tmp_path / "run")]
     command += ["--device", "cpu", "--batch", "1", "--patch", "192", "--checkpoint-minutes", "0"]

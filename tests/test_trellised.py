@@ -31,6 +31,7 @@ def means(codec: Codec) -> Means:
     return Means(codec.y_tables)
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_points_of_a_trellis(codec: Codec, means: Means) -> None:
     torch.manual_seed(0)
     t = torch.tensor([0.5, 4.5])
@@ -57,6 +58,7 @@ def test_it_learns_from_the_points_of_a_trellis(codec: Codec, means: Means) -> N
         assert of_what is symbols or not slope[~pairs].any()
 
 
+@pytest.mark.slow
 def test_means_are_what_a_trellis_makes_of_latents(codec: Codec, means: Means) -> None:
     tables = codec.y_tables
     torch.manual_seed(1)

@@ -64,7 +64,7 @@ def test_a_gpu_that_is_not_there(here: Path) -> None:
     assert not (here / "out").exists()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
     """The shipped weights are other bytes: by a folder of weights that a copy of the package brings."""
     package = here / "site" / "neurocodec"
@@ -130,6 +130,7 @@ def test_a_folder_of_any_other_name_will_do(here: Path) -> None:
         assert names(here / out)
 
 
+@pytest.mark.slow
 def test_what_nobody_asked_for_is_said(here: Path) -> None:
     (here / "photos" / "deep" / "er").mkdir(parents=True)
     shutil.copy(here / "in.png", here / "photos" / "deep" / "er")
@@ -141,6 +142,7 @@ def test_what_nobody_asked_for_is_said(here: Path) -> None:
     assert "is left out" not in run("decompress", "flat", "back-2", *MODEL).stderr
 
 
+@pytest.mark.slow
 def test_files_that_are_passed_over_are_named(here: Path) -> None:
     """Who removes a folder once it is packed is told what was not."""
     for name in ("a.txt", ".hidden.png", "raw", "z.cr2", ".neurocodec-x.part"):
