@@ -69,7 +69,7 @@ def whole(name: str) -> str:
     "--judge",
     "judged",
     type=click.Choice([judge.NAME]),
-    help="Also judge by a measure that no model is trained for.  [default: none]",
+    help="Also measure by a judge: a measure that no model is trained for.  [default: none]",
 )
 @click.option("--resume", is_flag=True, help="Go on with what --out holds: nothing is measured twice.")
 @click.option(

@@ -42,5 +42,5 @@ def compare(summaries: Sequence[Summary], curves: Sequence[PublishedCurve]) -> l
 
 
 def _bd_rate(published: Sequence[tuple[float, float]], summary: Summary, quality: Quality) -> BdRate:
-    """Return the BD-rate against a published curve, which is empty where its authors left the measure out."""
+    """Return the BD-rate against a published curve, or an empty one if the curve lacks the measure."""
     return bd_rate_of(published, summary.curve(quality), quality) if published else BdRate()

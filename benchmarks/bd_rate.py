@@ -17,7 +17,7 @@ from scipy.interpolate import PchipInterpolator
 
 @dataclass(frozen=True)
 class Curve:
-    """Rates in bits per pixel and qualities in units of their measure, both rising."""
+    """A rate-distortion curve: rates in bits per pixel and qualities in units of their measure, both rising."""
 
     rates: tuple[float, ...]
     qualities: tuple[float, ...]
@@ -51,7 +51,7 @@ def bd_rate(
 ) -> tuple[float, tuple[float, float]]:
     """Return the mean difference in rate at equal quality in percent, and the window of qualities that both reach.
 
-    The difference is negative where test needs less than reference. The window starts at lowest at the earliest.
+    The difference is negative if test needs less than reference. The window does not start below lowest.
 
     Raises:
         ValueError: the window is narrower than narrowest, in the unit of the qualities.

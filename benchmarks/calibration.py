@@ -21,18 +21,18 @@ from neurocodec.training.calibration import Measure, Pixels, jpeg_round_trip, me
 from neurocodec.training.export import calibration_pictures, load_crops, whole_pictures
 
 QUALITIES = (10, 12, *range(15, 100, 5))
-# Differences in points, in MS-SSIM and in dB that the scale is promised to keep within on the calibration pictures.
+# points, MS-SSIM and dB; largest differences that the scale promises on the calibration pictures
 LARGEST = {"ssimulacra2": 0.5, "ms_ssim": 0.002, "psnr": 0.3}
 
 
 @click.command()
 @click.argument("pictures", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", default="ms-ssim", show_default=True)
-@click.option("--reduced", is_flag=True, help="Take reduced pictures, as `export` does without --calibration.")
-@click.option("--largest", type=float, help="Largest difference that passes.  [default: the promise]")
+@click.option("--reduced", is_flag=True, help="Use reduced pictures, as `export` does without --calibration.")
+@click.option("--largest", type=float, help="Largest allowed difference.  [default: the promise of the scale]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A .csv file for the figures.")
 def main(pictures: Path, model: str, reduced: bool, largest: float | None, out: Path | None) -> None:
-    """Compare quality N of JPEG and of a model on the pictures of a folder."""
+    """Compare JPEG and a model at the same qualities on the pictures of a folder."""
     print(machine.describe())
     try:
         chosen = calibration_pictures(load_crops(pictures)) if reduced else whole_pictures(pictures)

@@ -1,7 +1,7 @@
 """python -m benchmarks.crops IMAGE... OUT: parts of pictures by several codecs, at nearly the same number of bytes.
 
-The bytes are those of the first neurocodec model. The other codecs' files are the nearest to them in size, larger or
-smaller: :func:`benchmarks.equal_bytes.version_near`.
+The first neurocodec model sets the number of bytes. The other codecs' files are the nearest in size, larger or smaller.
+The search is :func:`benchmarks.equal_bytes.version_near`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.ms_ssim import SMALLEST as MS_SSIM_SMALLEST
 from neurocodec.options import Number, WholeNumber
 
-WIDEST = 1600  # pixels; width that the default zoom keeps a sheet within
+WIDEST = 1600  # pixels; largest width of a sheet at the default zoom
 ZOOMS = (1, 8)
 MARGIN = 8  # pixels between panels
-FONT, LINE, CAPTION = 15, 19, 3 * 19 + 6  # pixels: letters, a line, three lines
-UNEQUAL = 0.1  # share of the bytes; larger differences are reported
+FONT, LINE, CAPTION = 15, 19, 3 * 19 + 6  # pixels; heights of letters, of a line and of a caption
+UNEQUAL = 0.1  # share of the bytes; larger differences are reported as unequal
 ENDINGS = (".png", ".jpg", ".jpeg")
 DEFAULT_QUALITY = 50.0
 DEFAULT_CODECS = f"{codecs.REFERENCE},avif,{codecs.OURS}{DEFAULT_MODEL}"
@@ -40,19 +40,19 @@ class Part:
     """A square part of a picture."""
 
     path: Path
-    pixels: Pixels  # of the whole picture
+    pixels: Pixels  # the whole picture
     left: int
     top: int
     side: int  # pixels
 
     def of(self, pixels: Pixels) -> Pixels:
-        """Return the (side, side, 3) pixels of this part from a version of the whole picture."""
+        """Return this part, (side, side, 3), of a version of the whole picture."""
         return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Pixels (H, W, 3), and the lines of the caption below them."""
+    """A picture (H, W, 3), and the lines of the caption below it."""
 
     pixels: Pixels
     lines: tuple[str, ...]
@@ -95,12 +95,12 @@ def main(
 ) -> None:
     """Compare codecs on parts of pictures, all at nearly the same number of bytes.
 
-    OUT is a .png, .jpg or .jpeg file. It gets one row per IMAGE: the original, then each codec.
+    OUT is a .png, .jpg or .jpeg file. It has one row per IMAGE: the original, then each codec.
 
     The part is the square with its upper left corner at LEFT,TOP, in pixels. Without @LEFT,TOP it is the square with
     the most detail.
 
-    The first neurocodec model in --codecs sets the bytes. The other codecs' files are the nearest to them in size,
+    The first neurocodec model in --codecs sets the number of bytes. The other codecs' files are the nearest in size,
     larger or smaller.
     """
     if quality is not None and bpp is not None:
@@ -112,7 +112,7 @@ def main(
     if given is None:
         raise click.ClickException(f"--codecs: no neurocodec model; add one, such as {codecs.OURS}{DEFAULT_MODEL}.")
     rows = []
-    for part in [part_of(image, side) for image in images]:  # all arguments are checked before the first file is made
+    for part in [part_of(image, side) for image in images]:  # all arguments are checked before the first encoding
         try:
             versions = versions_of(part.pixels, chosen, given, quality or DEFAULT_QUALITY, bpp)
         except NeurocodecError as error:
@@ -123,7 +123,7 @@ def main(
 
 
 def codec_of(name: str) -> Codec:
-    """Return the codec of a name. Raises ClickException if it is unknown or cannot run here."""
+    """Return the codec with a name. Raises ClickException if it is unknown or cannot run here."""
     try:
         codec = codecs.make(name)
     except KeyError:
@@ -152,7 +152,7 @@ def part_of(argument: str, side: int) -> Part:
     height, width = pixels.shape[:2]
     if min(height, width) < MS_SSIM_SMALLEST:
         raise click.ClickException(
-            f"{path}: {width}x{height} pixels are too few for MS-SSIM; give one with sides of at least "
+            f"{path}: {width}x{height} pixels are too few for MS-SSIM; use a picture with sides of at least "
             f"{MS_SSIM_SMALLEST} pixels."
         )
     if min(height, width) < side:
@@ -162,7 +162,7 @@ def part_of(argument: str, side: int) -> Part:
     left, top = corner or most_detailed(pixels, side)
     if left + side > width or top + side > height:
         raise click.ClickException(
-            f"{path}: the part at {left},{top} leaves the picture; give a corner of at most "
+            f"{path}: the part at {left},{top} extends beyond the picture; give a corner of at most "
             f"{width - side},{height - side}."
         )
     return Part(path, pixels, left, top, side)
@@ -171,14 +171,14 @@ def part_of(argument: str, side: int) -> Part:
 def versions_of(
     pixels: Pixels, chosen: Sequence[Codec], given: Codec, quality: float, bpp: float | None
 ) -> list[Version]:
-    """Return a version of a picture by each chosen codec, all at nearly the bytes of the given one.
+    """Return a version of a picture by each chosen codec, all of nearly the size of the given codec's file.
 
     Args:
         pixels: (H, W, 3) uint8.
-        chosen: codecs, the given one among them.
+        chosen: codecs, including the given one.
         given: the codec whose file sets the bytes.
-        quality: setting of the given codec, unless bpp is a number.
-        bpp: bits per pixel that the given codec's file is nearest to.
+        quality: setting of the given codec if bpp is None.
+        bpp: wanted bits per pixel of the given codec's file, or None.
 
     Raises:
         NeurocodecError: a model is unknown.
@@ -202,12 +202,12 @@ def measures(version: Version) -> tuple[str, str, str, str]:
 
 
 def report(name: str, versions: Sequence[Version], given: Version) -> None:
-    """Print the measures of each version, and on standard error those whose bytes differ much from the given one's."""
+    """Print the measures of each version. Report unequal sizes, compared with the given version, on standard error."""
     for version in versions:
         print(f"{name}: {version.label}, setting {version.setting:g}: {', '.join(measures(version))}")
         difference = len(version.data) / len(given.data) - 1
         if abs(difference) > UNEQUAL:
-            click.echo(f"{name}: {version.label}: {difference:+.0%} bytes, no setting is nearer.", err=True)
+            click.echo(f"{name}: {version.label}: {difference:+.0%} bytes; no setting comes closer.", err=True)
 
 
 def row_of(part: Part, versions: Sequence[Version]) -> list[Panel]:
@@ -230,7 +230,7 @@ def zoom_for(columns: int, side: int) -> int:
 def sheet(rows: Sequence[Sequence[Panel]], zoom: int) -> Image.Image:
     """Return panels of one size in rows and columns on white, magnified, with captions below them.
 
-    Columns are as wide as the widest caption, if it is wider than the panels.
+    A caption that is wider than the panels widens all columns.
     """
     font = ImageFont.load_default(size=FONT)
     height, width = (zoom * n for n in rows[0][0].pixels.shape[:2])

@@ -42,14 +42,14 @@ def version_of(codec: Codec, pixels: Pixels, setting: float, data: bytes | None 
 def version_near(codec: Codec, pixels: Pixels, size: int, at_most: bool = False) -> Version:
     """Return the version whose file is nearest to `size` bytes, larger or smaller.
 
-    Bisects the settings of `codec.steps()`. Sizes rise with the setting except for a few bytes, so every trial is a
-    candidate. Of equal distances the higher setting wins.
+    Bisects the settings of `codec.steps()`. Sizes rise with the setting, except for a few bytes. So every trial is a
+    candidate. If two sizes are equally near, the higher setting wins.
 
     Args:
         codec: the codec whose setting is searched.
         pixels: (H, W, 3) uint8, with sides of at least 161 pixels.
         size: bytes of the wanted file.
-        at_most: exclude files above `size`, unless the smallest one is.
+        at_most: exclude files above `size`, unless all trials are above it.
     """
     steps, trials = codec.steps(), dict[float, bytes]()
     low, high = 0, len(steps) - 1
@@ -66,7 +66,7 @@ def version_near(codec: Codec, pixels: Pixels, size: int, at_most: bool = False)
 
 
 def pair_of(reference: Codec, ours: Codec, pixels: Pixels, quality: float) -> Pair:
-    """Return the reference at a quality, and ours as near to its bytes as possible without more of them."""
+    """Return the reference at a quality, and our version of nearly its size, which is not larger if possible."""
     theirs = version_of(reference, pixels, quality)
     return Pair(theirs, version_near(ours, pixels, len(theirs.data), at_most=True))
 

@@ -3,9 +3,9 @@
 Mantiuk et al. 2024, "ColorVideoVDP: A visual difference predictor for image, video and display distortions". The scale
 is JOD, just-objectionable differences: 10 is equal to the original, lower is worse.
 
-The package ``cvvdp`` asks for libraries that still pictures do not need: video readers, and a torchvision that replaces
-the installed torch. :func:`_stand_ins` replaces them while the package is imported, so ``pip install --no-deps cvvdp``
-is enough. The data files of the measure are in the package; nothing is downloaded.
+The package ``cvvdp`` requires libraries that still pictures do not need: video readers, and a torchvision that replaces
+the installed torch. :func:`_stand_ins` replaces these libraries while the package is imported. So
+``pip install --no-deps cvvdp`` is enough. The package contains the data files of the measure; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME = "cvvdp"
 INSTALL = f"pip install --no-deps {NAME}"
 DISPLAY = "standard_4k"  # the package's default: a 30-inch 4K monitor of 200 cd/m2, seen from 0.75 m in an office
 PACKAGE = "pycvvdp"
-REPLACED = {PACKAGE, "interp", "third_party", "torchvision", "tqdm"}  # modules, only while the package is imported
+REPLACED = {PACKAGE, "interp", "third_party", "torchvision", "tqdm"}  # modules replaced during the import
 
 
 def missing() -> str | None:
@@ -67,7 +67,7 @@ def jod(original: Pixels, decoded: Pixels) -> float:
 
 @contextmanager
 def _plain_convolutions() -> Iterator[None]:
-    """Turn oneDNN off, because its convolution of one channel takes three times as long as torch's own."""
+    """Disable oneDNN inside the block, because its one-channel convolution takes three times as long as torch's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch warns about Intel GPUs whenever these flags are set
         with torch.backends.mkldnn.flags(enabled=False):
@@ -76,7 +76,7 @@ def _plain_convolutions() -> Iterator[None]:
 
 @functools.cache
 def _metric() -> Any:
-    """Import the package and build its metric once a process."""
+    """Import the package and return its metric, which is built once per process."""
     with _stand_ins():
         module = importlib.import_module(f"{PACKAGE}.cvvdp_metric")
     return module.cvvdp(display_name=DISPLAY, device=torch.device("cpu"), quiet=True)
@@ -84,10 +84,10 @@ def _metric() -> Any:
 
 @contextmanager
 def _stand_ins() -> Iterator[None]:
-    """Replace modules that the package imports and pictures do not need, and restore them at the end.
+    """Replace the modules that the package imports but pictures do not need. Restore them at the end.
 
-    The package's own ``__init__`` is replaced too, because it imports readers of video files and networks that are
-    downloaded. The package adds top-level modules and a search path; both are removed at the end.
+    The package's own ``__init__`` is also replaced, because it imports video readers and networks that are downloaded.
+    The package adds top-level modules and a search path. Both are removed at the end.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.submodule_search_locations is None:
@@ -99,7 +99,7 @@ def _stand_ins() -> Iterator[None]:
         _module("torchvision.transforms", GaussianBlur=GaussianBlur),
         _module("tqdm", tqdm=_no_progress),
         _module("third_party"),
-        _module("third_party.cpuinfo", cpuinfo=None),  # starts processes, and its result is not used
+        _module("third_party.cpuinfo", cpuinfo=None),  # starts processes for an unused result
     )
     before, path = dict(sys.modules), list(sys.path)
     sys.modules.update({module.__name__: module for module in stand_ins})
@@ -113,7 +113,7 @@ def _stand_ins() -> Iterator[None]:
 
 
 def _module(name: str, **attributes: object) -> ModuleType:
-    """Return a module that has these attributes alone."""
+    """Return a module that has only these attributes."""
     module = ModuleType(name)
     module.__spec__ = ModuleSpec(name, None)
     module.__dict__.update(attributes)
@@ -121,14 +121,14 @@ def _module(name: str, **attributes: object) -> ModuleType:
 
 
 def _no_progress(frames: Iterable[int], disable: bool) -> Iterable[int]:
-    """Stand in for tqdm, whose bar is disabled for pictures."""
+    """Return the frames without a progress bar, in place of tqdm."""
     return frames
 
 
 class GaussianBlur:
-    """Blur with a Gaussian window, as torchvision's class of this name does: edges are mirrored.
+    """A Gaussian blur with mirrored edges, like torchvision's class of this name.
 
-    Rows and columns are blurred one after the other by shifted sums, six times as fast as a convolution of one channel.
+    Shifted sums blur one axis after the other. They are six times as fast as a convolution of one channel.
     """
 
     def __init__(self, kernel_size: int, sigma: float) -> None:
@@ -138,12 +138,12 @@ class GaussianBlur:
         self.weights: list[float] = (weights / weights.sum()).tolist()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, (B, 1, H, W) float32, blurred. H and W are larger than half the window."""
+        """Return a blurred copy of x, (B, 1, H, W) float32. H and W must exceed half the window."""
         x = F.pad(x, [self.half] * 4, mode="reflect")
         return self._along(self._along(x, 3), 2)
 
     def _along(self, x: Tensor, axis: int) -> Tensor:
-        """Return the weighted sums along an axis, which gets shorter by twice half the window."""
+        """Return the weighted sums along an axis, without `half` elements at each end."""
         length = x.shape[axis] - 2 * self.half
         total = x.narrow(axis, 0, length) * self.weights[0]
         for start, weight in enumerate(self.weights[1:], 1):

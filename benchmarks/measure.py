@@ -33,9 +33,9 @@ class Measurement:
     bpp: float
     psnr: float  # dB, of 8-bit decoded pixels
     ms_ssim: float
-    ssimulacra2: float | None = None  # None in a row of a release that did not measure it
-    jod: float | None = None  # of the judge; None in a row that was not judged
-    judge: str | None = None  # its version, and the display that it assumes
+    ssimulacra2: float | None = None  # score; None in a row that an earlier release wrote
+    jod: float | None = None  # JOD by the judge; None in a row that was not judged
+    judge: str | None = None  # version of the judge, and the display that it assumes
 
     @property
     def key(self) -> tuple[str, str, str, float]:
@@ -43,7 +43,7 @@ class Measurement:
         return self.codec, self.version, self.digest, self.setting
 
     def is_complete(self, judged: bool) -> bool:
-        """Return whether the row holds every measure, and, if judged, this version of the judge."""
+        """Return whether the row holds every measure. If judged, it must also name this version of the judge."""
         return self.ssimulacra2 is not None and (not judged or self.judge == judge.version())
 
 
@@ -54,7 +54,7 @@ class Task:
     codec: str  # as codecs.make takes it
     source: Source
     settings: tuple[float, ...]
-    judged: bool = False  # by benchmarks.judge, too
+    judged: bool = False  # True to measure by benchmarks.judge also
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ WIDEST = 2.0  # bpp
 def draw_all(
     folder: Path, heading: str, summaries: Sequence[Summary], published: Sequence[PublishedCurve]
 ) -> dict[str, Path]:
-    """Draw a plot for each measure that any codec has, as SVG and PNG. Return title -> SVG file."""
+    """Draw a plot, as SVG and PNG, for each measure that any codec has. Return the SVG file of each title."""
     files = {}
     for quality in measured(summaries):
         figure = draw(quality, heading, summaries, published)

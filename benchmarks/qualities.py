@@ -1,4 +1,4 @@
-"""The measures of quality that curves are made of: names, units, and the range in which each one means something."""
+"""Measures of quality for rate-distortion curves: names, units, and the range in which each one is meaningful."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quality:
-    """A measure of quality. More is better."""
+    """A measure of quality. Higher is better."""
 
-    field: str  # of a point of a curve
+    field: str  # name of the field in a point of a curve
     title: str
-    label: str  # of a plot's axis
-    unit: str  # "" for a score
-    narrowest: float  # units; a BD-rate over a narrower window says too little
-    lowest: float = -math.inf  # below it a difference means nothing, and BD-rates leave it out
+    label: str  # label of a plot's axis
+    unit: str  # empty for a score
+    narrowest: float  # units; narrowest window of a BD-rate
+    lowest: float = -math.inf  # units; lowest quality that BD-rates include
 
     @property
     def stem(self) -> str:
-        """The name of the plot's file, without its extension."""
+        """Return the name of the plot's file, without its extension."""
         return self.field.removesuffix("_db").replace("_", "-")
 
 
-# Score; the lowest level that the scale's authors describe, "very low quality". Below 0 they promise no more than
-# "extremely low quality", so the distance between two such scores means nothing.
+# score; the lowest level that the scale's authors describe, "very low quality". Scores below 0 are only described as
+# "extremely low quality", so the distance between two of them means nothing.
 LOWEST_SCORE = 10.0
-# JOD; about that of JPEG at quality 12, on Kodak. JPEG of qualities 5 to 20 spans 2 JOD, and of 20 to 95 only 0.6.
-# A BD-rate over all of them would be about the lowest qualities alone.
+# JOD; about the value of JPEG at quality 12 on Kodak. JPEG spans 2 JOD at qualities 5 to 20, but only 0.6 at 20 to 95.
+# In a BD-rate over all of these, the lowest qualities would dominate.
 LOWEST_JOD = 8.8
 
 SSIMULACRA2 = Quality("ssimulacra2", "SSIMULACRA 2", "SSIMULACRA 2 (100 is the original)", "", 5.0, LOWEST_SCORE)

@@ -44,7 +44,7 @@ class Settings:
     threads: int = 2
     jobs: int = 2
     time: bool = True
-    judged: bool = False  # by benchmarks.judge, too
+    judged: bool = False  # True to measure by benchmarks.judge also
     shown: int = 3
     shown_quality: float = 15.0
 
@@ -212,7 +212,7 @@ def _write(
 def refusals(summaries: Sequence[Summary]) -> list[str]:
     """Why a comparison was not made, codec by codec."""
     return [
-        f"{s.codec}: no BD-rate of {quality.title}: {s.bd(quality).refused}"
+        f"{s.codec}: no BD-rate by {quality.title}: {s.bd(quality).refused}"
         for s in summaries
         for quality in qualities.ALL
         if s.bd(quality).refused

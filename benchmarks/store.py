@@ -17,14 +17,14 @@ Row = TypeVar("Row", bound=Measurement | Observation)
 class Table(Generic[Row]):
     """A CSV file whose lines are rows of one dataclass, one for each key.
 
-    Columns with a default may be missing at the end of a file that an earlier release wrote. Its rows get the defaults,
-    and the file gets all columns with the next row that is added.
+    A file that an earlier release wrote may lack the last columns, if they have defaults. Its rows get the defaults.
+    The next row that is added rewrites the file with all columns.
     """
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
         self.path, self.kind = path, kind
         self.rows: dict[object, Row] = {}
-        self.is_short = False  # the file lacks columns
+        self.is_short = False  # True if the file lacks columns
         if path.exists():
             self._read()
 
@@ -86,6 +86,6 @@ class Table(Generic[Row]):
 
 
 def _value(hint: Any, text: str) -> object:
-    """Read a cell. An empty one is None where the type allows it. Raises ValueError."""
+    """Return the value of a cell. An empty cell is None if the type allows it. Raises ValueError."""
     kinds = get_args(hint) or (hint,)
     return None if not text and type(None) in kinds else kinds[0](text)

@@ -34,7 +34,7 @@ class Point:
         return metrics.decibels(self.ms_ssim)
 
     def at(self, quality: Quality) -> float | None:
-        """Return the value of a measure, or None where it was not measured."""
+        """Return the value of a measure, or None if it was not measured."""
         value: float | None = getattr(self, quality.field)
         return value
 
@@ -44,7 +44,7 @@ class BdRate:
     """Percent of rate against the reference, over the window of qualities both reach; or why not."""
 
     percent: float | None = None
-    low: float = math.nan  # in the unit of the quality
+    low: float = math.nan  # start of the window, in the unit of the quality
     high: float = math.nan
     refused: str = ""
 
@@ -60,7 +60,7 @@ class EqualSize:
 
 @dataclass(frozen=True)
 class EqualScore:
-    """The rate that a score of SSIMULACRA 2 costs, and the difference to the reference's rate in percent."""
+    """The rate of a codec at a SSIMULACRA 2 score, and its difference from the reference's rate in percent."""
 
     score: float
     bpp: float | None
@@ -124,18 +124,18 @@ def points_of(codec: str, rows: Sequence[Measurement], pictures: int) -> list[Po
 
 
 def _mean(values: Sequence[float | None], digits: int) -> float | None:
-    """Return the rounded mean, or None if a picture lacks its value: a mean of the others is of other pictures."""
+    """Return the rounded mean, or None if any value is missing, because means must be over the same pictures."""
     known = [value for value in values if value is not None]
     return round(statistics.fmean(known), digits) if len(known) == len(values) else None
 
 
 def measured(summaries: Sequence[Summary]) -> list[Quality]:
-    """Return the measures that any codec's curve holds; those of an optional judge may be missing."""
+    """Return the measures that at least one curve holds. That of the optional judge may be missing."""
     return [q for q in qualities.ALL if any(s.curve(q) for s in summaries)]
 
 
 def compare(summary: Summary, reference: Summary) -> None:
-    """Fill in what a summary says against the reference."""
+    """Fill in the comparisons of a summary with the reference."""
     by_quality = {}
     for quality in measured([reference]):
         by_quality[quality] = bd_rate_of(reference.curve(quality), summary.curve(quality), quality)
@@ -156,7 +156,7 @@ def compare(summary: Summary, reference: Summary) -> None:
 def bd_rate_of(
     reference: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], quality: Quality
 ) -> BdRate:
-    """Return the BD-rate of two curves of (bpp, quality), or why there is none."""
+    """Return the BD-rate of two curves of (bpp, quality), or the reason for its refusal."""
     try:
         percent, (low, high) = bd_rate(
             _curve(reference, quality), _curve(test, quality), quality.lowest, quality.narrowest, quality.unit
@@ -167,14 +167,14 @@ def bd_rate_of(
 
 
 def _curve(pairs: Sequence[tuple[float, float]], quality: Quality) -> Curve:
-    """Make a curve for interpolation. Of the points below the lowest meaningful quality only the last one stays."""
+    """Make a curve for interpolation. Only the last point below the lowest meaningful quality is kept."""
     below = sum(value < quality.lowest for _, value in pairs)
     used = sorted(pairs)[max(below - 1, 0) :]
     return curve([rate for rate, _ in used], [value for _, value in used])
 
 
 def _rates(summary: Summary, reference: Summary, quality: Quality, value: float) -> tuple[float | None, float | None]:
-    """Return the rate that a quality costs, and its difference to the reference's in percent."""
+    """Return the rate at a quality, and its difference from the reference's rate in percent."""
     ours, theirs = (_rate_at(s.curve(quality), quality, value) for s in (summary, reference))
     percent = None if ours is None or theirs is None else round(100 * (ours / theirs - 1), 2)
     return None if ours is None else round(ours, 4), percent

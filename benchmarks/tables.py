@@ -15,7 +15,7 @@ TAKEN_AS_THEY_ARE = (
 
 
 def columns(summaries: Sequence[Summary]) -> list[str]:
-    """Return the heads of the table. A measure that no codec has takes no column."""
+    """Return the column headings of the table. A measure that no codec has gets no column."""
     rates = [f"BD-rate {quality.title}" for quality in measured(summaries)]
     scores = [f"size at SSIMULACRA2 {s}" for s in SCORES] if qualities.SSIMULACRA2 in measured(summaries) else []
     sizes = [f"size at MS-SSIM {s:.2f}" for s in SIMILARITIES]
@@ -23,7 +23,7 @@ def columns(summaries: Sequence[Summary]) -> list[str]:
 
 
 def rows_of(summaries: Sequence[Summary]) -> list[list[str]]:
-    """Return the heads and one row of cells for each codec."""
+    """Return the column headings, and one row of cells for each codec."""
     return [columns(summaries), *(_cells(s, summaries) for s in summaries)]
 
 
@@ -38,7 +38,7 @@ def _cells(s: Summary, summaries: Sequence[Summary]) -> list[str]:
 
 
 def text(summaries: Sequence[Summary], versions: Mapping[str, str] | None = None) -> str:
-    """Align the table with spaces. versions: label of a rival -> its libraries, below the table."""
+    """Align the table with spaces. Below it, list the libraries in `versions` by the label of their codec."""
     return "\n".join([_aligned(rows_of(summaries)), *_versions(versions)])
 
 
@@ -71,7 +71,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(summaries: Sequence[Summary], versions: Mapping[str, str] | None = None) -> str:
-    """Write the table in Markdown, our lines in bold. versions: label of a rival -> its libraries, below the table."""
+    """Return the table in Markdown, with our rows in bold. Below it, list the libraries in `versions` by codec."""
     head, *rows = rows_of(summaries)
     bold = [[f"**{cell}**" for cell in row] if s.is_ours else row for s, row in zip(summaries, rows, strict=True)]
     listed = "".join(f"- {line}\n" for line in _versions(versions))
@@ -84,7 +84,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def window(value: BdRate, unit: str = "dB") -> str:
-    """Show a BD-rate and its window: "-60.0 % (9.6 to 22.5 dB)"."""
+    """Return a BD-rate and its window as text: "-60.0 % (9.6 to 22.5 dB)"."""
     if value.percent is None:
         return "refused" if value.refused else "-"
     return f"{percent(value.percent)} ({value.low:.1f} to {value.high:.1f}{f' {unit}' if unit else ''})"

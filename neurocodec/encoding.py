@@ -23,7 +23,7 @@ from neurocodec.weights import LoadedModel
 from neurocodec.windows import Report, part_of, silent
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
-SMALLEST = {"msssim": ms_ssim.SMALLEST, "ssimulacra2": ssimulacra2.SMALLEST}  # pixels; shortest side for a measure
+SMALLEST = {"msssim": ms_ssim.SMALLEST, "ssimulacra2": ssimulacra2.SMALLEST}  # pixels; shortest allowed side
 
 
 class Encoding:
@@ -51,8 +51,9 @@ class Encoding:
     def measure(self, quality: int, kind: str) -> float:
         """Return the "size" of the file in bytes, its "bpp", or the fidelity of the decoded picture.
 
-        Fidelities are "psnr" in dB, "msssim" and "ssimulacra2". Raises ImageError for a picture that is too small for
-        the measure, and UnusableModelError for a fidelity of a restored picture.
+        Fidelities are "psnr" in dB, "msssim" and "ssimulacra2".
+        Raises ImageError for a picture that is too small for the measure, and UnusableModelError for a fidelity of a
+        restored picture.
         """
         if self.loaded.restores and not KINDS[kind].at_most:
             raise UnusableModelError(

@@ -26,7 +26,7 @@ class Distortion(NamedTuple):
     total: Tensor
     mse: Tensor  # 255^2 MSE
     dissimilarity: Tensor | None  # 1 - MS-SSIM
-    ssimulacra2: Tensor | None  # the error that the score is a power of
+    ssimulacra2: Tensor | None  # error whose power gives the score
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Objective:
     """Rate plus lambda(t) times a weighted sum of distortions.
 
     The distortions are 255^2 MSE, 1 - MS-SSIM, 255^2 MSE of the means of 8x8 blocks, and the error of SSIMULACRA 2.
-    MS-SSIM hardly notices a flat area that changes colour, but people do: the means of blocks hold it.
+    MS-SSIM hardly notices a flat area that changes colour, but people do. The means of blocks prevent such a change.
     """
 
     lambdas: tuple[float, float]  # at the first anchor and at the last

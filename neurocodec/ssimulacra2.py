@@ -1,7 +1,8 @@
-"""SSIMULACRA 2: how good a decoded picture looks, on a scale on which 100 is the original.
+"""SSIMULACRA 2: a score of how good a decoded picture looks. 100 is the original.
 
-Sneyers 2022, "SSIMULACRA 2" (cloudinary/ssimulacra2). It follows 22,000 human scores (CID22) better than MS-SSIM: 30 is
-low quality, 50 medium, 70 high, 90 visually lossless. The numbers agree with the Python package ``ssimulacra2`` 0.3.
+Sneyers 2022, "SSIMULACRA 2" (cloudinary/ssimulacra2). It follows 22,000 human scores (CID22) better than MS-SSIM does.
+30 is low quality, 50 medium, 70 high, 90 visually lossless. The scores agree with those of the Python package
+``ssimulacra2`` 0.3.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ LINEAR_TO_LMS = np.array(
 )
 LMS_BIAS = 0.0037930732552754493
 LMS_TO_XYB = np.array([[7.0, -7.0, 0.0], [0.5, 0.5, 0.0], [-0.5, -0.5, 1.0]])
-_ROOT = np.cbrt(LMS_BIAS)  # is subtracted from each cube root
+_ROOT = np.cbrt(LMS_BIAS)  # offset subtracted from each cube root
 XYB_BIAS = np.array([0.42, 0.01 - _ROOT, 0.55])
 
-SIGMA, RADIUS = 1.5, 5  # of the Gaussian window, in pixels
+SIGMA, RADIUS = 1.5, 5  # pixels; the Gaussian window
 _gaussian = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
 TAPS = _gaussian / _gaussian.sum()
-C2 = 0.0009  # stabilises the contrast of flat areas
+C2 = 0.0009  # stabiliser of the contrast of flat areas
 
 # Weights by plane (X, Y, B), scale (finest first), norm (L1, L4) and map (dissimilarity, artifacts, lost detail).
 # fmt: off
@@ -63,21 +64,21 @@ CUBIC = (2.326765642916932, -0.020884521182843837, 6.248496625763138e-05)
 POWER = 0.6276336467831387
 
 SMALLEST = 8  # pixels; shortest side of a picture, and of its coarsest scale
-SCALES = 6  # of a picture that is large enough
+SCALES = 6  # number of scales of a picture that is large enough
 STRIP = 64  # rows measured together; an even number
 _levels = np.arange(256) / 255
 _curve = np.where(_levels <= 0.04045, _levels / 12.92, ((_levels + 0.055) / 1.055) ** 2.4)
-LINEAR = _curve.astype(np.float32)  # light of each sRGB level, 0 to 1
+LINEAR = _curve.astype(np.float32)  # linear light of each sRGB level, 0 to 1
 _to_lms, _to_xyb, _offset = (v.astype(np.float32) for v in (LINEAR_TO_LMS, LMS_TO_XYB, XYB_BIAS))
-_taps: list[float] = TAPS.tolist()  # Python's numbers, because NumPy's would turn float32 into float64
+_taps: list[float] = TAPS.tolist()  # Python floats, because NumPy's would turn float32 into float64
 
 
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    """Compute SSIMULACRA 2: 100 for equal pictures, less for worse ones, and negative for very bad ones.
+    """Compute SSIMULACRA 2: 100 for equal pictures, less for worse ones, negative for very bad ones.
 
     original and decoded are sRGB (H, W, 3). Their order matters, because artifacts and lost detail weigh differently.
     Pictures with a side under 225 pixels have fewer than six scales, as in the reference.
-    The memory needed beside the pictures is 7.5 bytes per pixel and 5 kB per column.
+    Needs memory of 7.5 bytes per pixel and 5 kB per column, in addition to the pictures.
     Raises ValueError for pictures of different shapes, and for those with a side under 8 pixels.
     """
     if original.shape != decoded.shape or original.ndim != 3 or original.shape[2] != 3:
@@ -87,7 +88,7 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float:
     sides = [min(original.shape[:2])]
     while len(sides) < SCALES and (sides[-1] + 1) // 2 >= SMALLEST:
         sides.append((sides[-1] + 1) // 2)
-    # The reference reads its weights one after the other. So with fewer scales, Y and B take earlier ones.
+    # The reference implementation reads its weights in sequence. With fewer scales, Y and B use weights from earlier.
     weights = WEIGHTS.ravel()[: 18 * len(sides)].reshape(3, len(sides), 2, 3)
     error = 0.0
     pair: Sequence[Pixels | Floats] = (original, decoded)
@@ -140,7 +141,7 @@ def _halve(light: Floats, half: Floats) -> None:
 
 
 def _xyb(light: Floats) -> Floats:
-    """Turn linear light (3, H, W) into positive XYB, (3, H, W + 10), with RADIUS columns of zeros on each side."""
+    """Convert linear light (3, H, W) to positive XYB, (3, H, W + 10), with RADIUS columns of zeros on each side."""
     _, height, width = light.shape
     lms = _to_lms @ light.reshape(3, -1)
     lms += np.float32(LMS_BIAS)
@@ -153,12 +154,12 @@ def _xyb(light: Floats) -> Floats:
 def _sums(o: Floats, d: Floats, used: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the sums of each map and of its fourth power, (norms, maps), over one plane of a strip.
 
-    o and d are the original and the decoded plane, with RADIUS rows and columns more on each side.
+    o and d are the original and the decoded plane, with RADIUS extra rows and columns on each side.
     """
     sums = np.zeros((2, 3))
     mean_o, mean_d = _blur(o), _blur(d)
     if used[0]:
-        # Equal to 1 - luminance * contrast, but accurate in float32 because both losses are near 0.
+        # Equal to 1 - luminance * contrast, but more accurate in float32, because both losses are near 0.
         luminance_lost = (mean_d - mean_o) ** 2
         powers = _blur(o * o + d * d) - mean_o * mean_o - mean_d * mean_d + C2
         contrast_lost = (_blur((d - o) ** 2) - luminance_lost) / powers
@@ -175,7 +176,7 @@ def _sums(o: Floats, d: Floats, used: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _powers(values: Floats) -> tuple[float, float]:
-    """Return the sum of a map and the sum of its fourth power. The map is overwritten."""
+    """Return the sum of a map and the sum of its fourth power. Overwrites the map."""
     total = float(values.sum())
     np.square(values, out=values)
     return total, float(np.square(values, out=values).sum())

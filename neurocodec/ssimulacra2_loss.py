@@ -1,8 +1,8 @@
 """SSIMULACRA 2 with a gradient, for training and refinement.
 
-The measure itself is in ``neurocodec.ssimulacra2``. This module computes the error that the score is a power of. It
-leaves out every map with a weight below 0.003, which moves no score by 0.01. So the last scale is left out, and the
-first one keeps one plane of three.
+The measure itself is in ``neurocodec.ssimulacra2``. This module computes the error whose power gives the
+score. It leaves out every plane of a scale whose weights are all below 0.003, which changes no score by 0.01. So the
+last scale is left out, and the first scale keeps one plane of three.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from neurocodec.ssimulacra2 import (
     XYB_BIAS,
 )
 
-NEGLIGIBLE = 0.003  # weight of a map that is left out
-SCALES = 5  # of six: the last one has no weight above NEGLIGIBLE
-SMALLEST = 8 * 2 ** (SCALES - 1) - 15  # pixels: the shortest side whose last scale still has 8 pixels
-KNEE = 0.04045  # sRGB is linear below
-TINY = 1e-28  # keeps the gradient of a fourth root finite where a map is zero
-# Lists, because a compiler takes NumPy's arrays for tensors.
+NEGLIGIBLE = 0.003  # weight; planes of a scale with only lower weights are left out
+SCALES = 5  # number of scales: the sixth one has no weight above NEGLIGIBLE
+SMALLEST = 8 * 2 ** (SCALES - 1) - 15  # pixels; shortest side whose last scale still has 8 pixels
+KNEE = 0.04045  # end of the linear part of sRGB
+TINY = 1e-28  # addend that keeps the gradient of a fourth root finite where a map is zero
+# Lists, because torch.compile treats NumPy arrays as tensors.
 _PLANES = [[plane for plane in range(3) if WEIGHTS[plane, scale].max() >= NEGLIGIBLE] for scale in range(SCALES)]
 _WEIGHTS: list[Any] = [WEIGHTS[planes, scale].transpose(2, 1, 0).tolist() for scale, planes in enumerate(_PLANES)]
 _MIX: list[Any] = LINEAR_TO_LMS.tolist()
@@ -43,9 +43,9 @@ _WINDOW: list[float] = TAPS.tolist()
 def ssimulacra2_error(decoded: Tensor, original: Tensor) -> Tensor:
     """Compute the error e of SSIMULACRA 2, whose score is 100 - 10 * e ** 0.6276.
 
-    decoded and original are (B, H, W, 3) sRGB in [0, 1], float32. decoded may leave [0, 1] a little.
+    decoded and original are (B, H, W, 3) sRGB in [0, 1], float32. decoded may exceed [0, 1] slightly.
     Returns (B,).
-    Agrees with the measure for sides of at least 225 pixels, because smaller pictures have fewer scales there.
+    Agrees with the measure only for sides of at least 225 pixels. The measure uses fewer scales for smaller pictures.
     Raises ValueError for pictures with a side under 113 pixels.
     """
     if min(decoded.shape[1:3]) < SMALLEST:
@@ -64,7 +64,7 @@ def ssimulacra2_error(decoded: Tensor, original: Tensor) -> Tensor:
 
 
 def _linear(x: Tensor) -> Tensor:
-    """Turn sRGB (B, H, W, 3) into linear light (1, 3 * B, H, W), channels_last: red of all pictures, then green."""
+    """Convert sRGB (B, H, W, 3) to linear light (1, 3 * B, H, W), channels_last: red of all pictures, then green."""
     height, width = x.shape[1:3]
     x = x.permute(1, 2, 3, 0).reshape(height, width, -1)
     curve = ((x.clamp_min(KNEE) + 0.055) / 1.055) ** 2.4
@@ -72,7 +72,7 @@ def _linear(x: Tensor) -> Tensor:
 
 
 def _xyb(linear: Tensor, scale: int, batch: int) -> Tensor:
-    """Turn linear light (1, 3 * B, H, W) into the positive XYB planes of a scale, (1, planes * B, H, W)."""
+    """Convert linear light (1, 3 * B, H, W) to the positive XYB planes of a scale, (1, planes * B, H, W)."""
     one = torch.eye(batch, device=linear.device)
     mix, to_xyb, offset = (torch.tensor(v, device=linear.device) for v in (_MIX, _TO_XYB[scale], _OFFSETS[scale]))
     lms = F.linear(linear[0].permute(1, 2, 0), torch.kron(mix, one)) + LMS_BIAS
@@ -83,7 +83,7 @@ def _xyb(linear: Tensor, scale: int, batch: int) -> Tensor:
 def _norms(d: Tensor, o: Tensor) -> Tensor:
     """Compute the norms of one scale's maps: dissimilarity, artifacts and lost detail.
 
-    d and o are (1, C, H, W). Returns (3, 2, C): for each map its mean and the fourth root of the mean of its fourth
+    d and o are (1, C, H, W). Returns (3, 2, C): for each map, its mean and the fourth root of the mean of its fourth
     power.
     """
     mean_d, powers, product = _blur(torch.cat([d, o * o + d * d, o * d], 1)).chunk(3, 1)
@@ -100,7 +100,7 @@ def _norms(d: Tensor, o: Tensor) -> Tensor:
 
 
 def _blur(v: Tensor) -> Tensor:
-    """Apply the Gaussian window: rows beyond the picture mirror it, columns beyond it are zero, as in the reference."""
+    """Apply the Gaussian window. Outside the picture, rows are mirrored and columns are zero, as in the reference."""
     channels = v.shape[1]
     kernel = torch.tensor(_WINDOW, device=v.device).expand(channels, 1, 1, -1)
     v = F.conv2d(v, kernel, padding=(0, RADIUS), groups=channels)

@@ -1,8 +1,8 @@
 """The quality whose file has a wanted size, or a wanted fidelity, with few trials.
 
-Size, PSNR, MS-SSIM and SSIMULACRA 2 all rise with quality, smoothly except for the noise of rounding. So the crossing
-is bracketed, and the next trial is where a straight line between the brackets crosses: the false position method, where
-an end that does not move is pulled in (Anderson and Björck 1973).
+Size, PSNR, MS-SSIM and SSIMULACRA 2 all rise with quality, smoothly except for the noise of rounding. So the search
+brackets the crossing. The next trial is where a straight line between the brackets crosses. This is the false position
+method, in which an end that does not move is pulled in (Anderson and Björck 1973).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 LOWEST, HIGHEST, START = 100, 10000, 5000  # qualities in hundredths
 APART = 200  # hundredths that qualities have to be apart for a slope
-LOSSLESS = {"msssim": 1.0, "ssimulacra2": 100.0}  # values of equal pictures; targets have to be lower
+LOSSLESS = {"msssim": 1.0, "ssimulacra2": 100.0}  # values of equal pictures; targets must be lower
 UNITS = {"": 1, "k": 1000, "m": 10**6, "ki": 1024, "mi": 1 << 20}
 
 
@@ -59,7 +59,7 @@ class Target:
         highest = LOSSLESS.get(self.kind, math.inf)
         if not 0 < self.value < highest:
             limit = "finite" if math.isinf(highest) else f"below {highest:g}"
-            raise ValueError(f"{self.value:g} is not above 0 and {limit}")
+            raise ValueError(f"{self.value:g} is out of range: it must be above 0 and {limit}")
 
     @property
     def how(self) -> Kind:

@@ -12,7 +12,7 @@ from PIL import Image
 from neurocodec.cli import main
 from tests.golden.make import TINY
 
-PATIENCE = 600  # seconds; ends a test that hangs, and none that is slow
+PATIENCE = 600  # seconds; long enough for a slow test, so that only one that hangs is ended
 MODEL = ["--model", str(TINY)]
 
 

@@ -22,7 +22,7 @@ from tests.commands import MODEL, run
 from tests.drawing import draw
 from tests.golden.make import TINY
 
-# Hypothesis times examples by default, and fails where the machine is slow or busy.
+# Hypothesis times its examples by default, and fails if the machine is slow or busy.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
@@ -41,7 +41,7 @@ def plain(tiny: weights.LoadedModel) -> Codec:
 
 @pytest.fixture(scope="session", autouse=True)
 def measured_once() -> Iterator[None]:
-    """Measure a trellis once for all training runs on the same tables, because each time takes six seconds."""
+    """Measure a trellis once for all training runs on the same tables, because it takes six seconds each time."""
     measured = dict[tuple[bytes, bytes], Means]()
 
     def means(tables: Tables) -> Means:

@@ -1,7 +1,7 @@
 """python -m tests.fuzz [--cases N] [--seed S] [--nested]: damaged and hostile files, as many as there is time for.
 
 Files are mutated and mostly given a fresh checksum, so that what is behind it is reached. The rule: a picture, or
-one of our errors in one sentence; never another exception, never more than a bounded processor time. Run it for
+one of our errors in one sentence; never another exception, and bounded processor time. Run it for
 hours after a change of the format; tests/test_fuzz.py runs a part of it. --nested takes EXIF and profiles that are
 nonsense inside (``tests.hostile``), on the way in and in containers, and all the way out again.
 """
@@ -34,7 +34,7 @@ from tests.golden.make import TINY
 MODEL = str(TINY)
 LIMIT = 4096  # pixels, so that a case takes milliseconds
 EXACT = (".png", ".webp", ".tif", ".bmp", ".ppm")
-SECONDS = 60.0  # processor time that a case may take at most, ten thousand times the usual; other processes add none
+SECONDS = 60.0  # most processor time of a case: ten thousand times the usual, unaffected by other processes
 
 Mutation = Callable[[bytearray, random.Random], None]
 

@@ -209,12 +209,12 @@ def test_workers_end_when_they_are_told_to(tmp_path: Path, numbers: tuple[int, .
         lines = [process.stdout.readline() for _ in range(4)]
         stopping = ""
         for number in numbers:
-            if number == signal.SIGINT:  # a terminal sends it to the workers also
+            if number == signal.SIGINT:  # a terminal also sends it to the workers
                 os.killpg(process.pid, number)
                 stopping = stopping or process.stdout.readline()
             else:
                 process.send_signal(number)
-        # The workers also hold this pipe: without an end of theirs it would stay open for an hour.
+        # The workers also hold this pipe. If they did not end, it would stay open for an hour.
         rest, _ = process.communicate(timeout=PATIENCE)
     assert sorted(lines) == ["0.1\n", "0.2\n", "long\n", "long\n"]
     assert process.returncode == code
@@ -222,12 +222,12 @@ def test_workers_end_when_they_are_told_to(tmp_path: Path, numbers: tuple[int, .
     assert "Traceback" not in rest
 
 
-def test_a_worker_that_dies_is_said_and_takes_the_others_with_it(tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_reported_and_ends_the_others(tmp_path: Path) -> None:
     lives = tmp_path / "lives"
     sleeper = f"[__import__('time').sleep(600), open({str(lives)!r}, 'w')]"
     with pytest.raises(NeurocodecError, match="a worker died"):
         list(side_by_side(eval, [sleeper, "__import__('os')._exit(9)"], 2))
-    assert not lives.exists()  # a worker that is left alone writes it before the pool is shut down
+    assert not lives.exists()  # a worker that keeps running writes it before the pool is shut down
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no masks of signals")

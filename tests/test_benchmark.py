@@ -151,7 +151,7 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().strip().isdigit()
         process.kill()
-        process.communicate(timeout=PATIENCE)  # the worker holds the pipe, too, and would sleep on
+        process.communicate(timeout=PATIENCE)  # the worker also holds the pipe, and would keep sleeping
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def unfinished(folder: Path) -> bool:
 def test_a_killed_writer_leaves_the_old_file_or_none(tmp_path: Path) -> None:
     """Send SIGKILL at twenty or more moments to a process that does nothing but write one large file."""
     target, rng, half = tmp_path / "x.nc", random.Random(3), 0
-    for round_ in range(1000):  # on a busy machine many kills come too late to meet a file that is not whole
+    for round_ in range(1000):  # on a busy machine, many kills come after the file is complete
         if round_ % 4 == 0:
             target.unlink(missing_ok=True)
         command = [sys.executable, "-c", LOOP, str(target)]

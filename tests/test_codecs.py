@@ -54,7 +54,7 @@ def test_jpeg_is_pillows_to_the_byte(name: str, options: dict[str, object], qual
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow is built without AVIF")
 def test_avif_is_tuned_for_image_quality_by_default() -> None:
-    """It is from libavif 1.4 on, so AVIF's figures are of tune=iq."""
+    """Check that tune=iq is the default since libavif 1.4, because AVIF's figures are of tune=iq."""
     release = str(features.version("avif")).split(".")
     if (int(release[0]), int(release[1])) < (1, 4):
         pytest.skip(f"libavif {'.'.join(release)} has another default")
@@ -71,8 +71,8 @@ def test_avif_is_tuned_for_image_quality_by_default() -> None:
 
 
 @pytest.mark.skipif(find_spec("pyjpegli") is None, reason="pyjpegli is not installed")
-def test_jpegli_is_called_what_it_is() -> None:
-    """Its label says 4:2:0 and sequential. At the same PSNR its files differ from those of Pillow's JPEG."""
+def test_jpegli_matches_its_label() -> None:
+    """Check that jpegli's files are 4:2:0 and sequential, and differ from those of Pillow's JPEG."""
     codec = codecs.make("jpegli")
     data = codec.encode(PIXELS, 75)
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:

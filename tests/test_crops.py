@@ -20,7 +20,7 @@ OURS = f"{codecs.OURS}psnr"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with parts of two photographs, a small picture, a damaged and a transparent one."""
+    """Write parts of two photographs, and a small, a damaged and a transparent picture, to a folder."""
     folder = tmp_path_factory.mktemp("pictures")
     packaged.main([str(folder / "all")], standalone_mode=False)
     for name in ("chelsea.png", "coffee.png"):
@@ -50,7 +50,7 @@ def read(path: Path) -> Pixels:
         ("none.png", "x.png", "", "none.png: not a file"),
         ("small.png", "x.png", "", "300x160 pixels are too few for MS-SSIM"),
         ("coffee.png", "x.png", "--side 181", "200x180 pixels are fewer than the part's 181x181"),
-        ("coffee.png coffee.png@21,0", "x.png", "--side 180", "the part at 21,0 leaves the picture"),
+        ("coffee.png coffee.png@21,0", "x.png", "--side 180", "the part at 21,0 extends beyond the picture"),
         ("coffee.png@0,1", "x.png", "--side 180", "give a corner of at most 20,0"),
         ("coffee.png", "x.gif", "", "not a .png or .jpg file"),
         ("coffee.png", "none/x.png", "", "in a folder that exists"),
@@ -88,7 +88,7 @@ def test_a_row_per_picture_and_a_column_per_codec(folder: Path, tmp_path: Path) 
     assert all(" bits per pixel, SSIMULACRA 2 " in line and ", MS-SSIM 0." in line for line in lines)
     sizes = [int(line.split(" bytes")[0].split()[-1].replace(",", "")) for line in lines]
     for row in (sizes[:3], sizes[3:]):
-        assert row == pytest.approx([row[-1]] * 3, rel=0.08)  # a step of JPEG's quality is 5 % here
+        assert row == pytest.approx([row[-1]] * 3, rel=0.08)  # one step of JPEG's quality changes the size by 5 % here
     across, down = 300 + crops.MARGIN, 300 + crops.CAPTION + crops.MARGIN
     found = read(tmp_path / "x.png")
     assert found.shape == (2 * down - crops.MARGIN, 4 * across - crops.MARGIN, 3)
@@ -104,7 +104,7 @@ def test_the_bytes_follow_the_rate_and_the_ending_sets_the_format(folder: Path, 
     result = run(folder / "coffee.png", tmp_path / "x.JPG", "--codecs", f"{OURS},jpeg", "--bpp", "0.08", "--side", "60")
     assert result.exit_code == 0, result.output
     assert int(result.stdout.split(" bytes")[0].split()[-1].replace(",", "")) == pytest.approx(360, rel=0.05)
-    assert "JPEG (optimized, progressive): +" in result.stderr  # its smallest file has more
+    assert "JPEG (optimized, progressive): +" in result.stderr  # its smallest file is larger than wanted
     with Image.open(tmp_path / "x.JPG") as image:
         assert image.format == "JPEG"
         assert image.info.get("progressive") is None

@@ -102,7 +102,7 @@ def test_within_a_thousandth_of_the_entropy() -> None:
 
 
 def steps(do: Callable[[], object]) -> int:
-    """Count the lines and the calls that Python runs in a function."""
+    """Count the lines and calls that Python executes in a function."""
     count = 0
 
     def step(frame: FrameType, event: str, argument: Any) -> Callable[[FrameType, str, Any], Any]:
@@ -125,7 +125,7 @@ def steps(do: Callable[[], object]) -> int:
 def test_python_takes_as_many_steps_for_many_symbols_as_for_few(tables: Tables) -> None:
     """Check that whole arrays go to the coder, because a loop in Python would take a hundred times as long."""
     taken = []
-    for count in (7_500, 7_500, 750_000):  # the first one fills the cache of models
+    for count in (7_500, 7_500, 750_000):  # the first round fills the cache of models
         symbols, table = draw(count, 2)
         symbols[::50] = 25  # escapes in each group
         encoder = Encoder()

@@ -40,7 +40,7 @@ class Counting(Codec):
         (True, 206, True, 20),
         (True, 3, True, 1),
         (True, 5000, False, 100),
-        (False, 207, True, 20.75),  # the highest setting tried of those with 207 bytes
+        (False, 207, True, 20.75),  # highest of the tried settings with 207 bytes
     ],
 )
 def test_search_for_a_size(whole: bool, size: int, at_most: bool, setting: float) -> None:

@@ -32,7 +32,7 @@ def committed(name: str) -> tuple[list[Measurement], list[Summary], int]:
         fields["points"] = [Point(**p) for p in fields["points"]]
         fields["bd_psnr"], fields["bd_ms_ssim"] = BdRate(**fields["bd_psnr"]), BdRate(**fields["bd_ms_ssim"])
         fields["sizes"] = [EqualSize(**s) for s in fields["sizes"]]
-        for by in ("bd_ssimulacra2", "bd_jod"):  # results of a release before these measures do not have them
+        for by in ("bd_ssimulacra2", "bd_jod"):  # results from before these measures do not have them
             fields[by] = BdRate(**fields.get(by, {}))
         fields["scores"] = [EqualScore(**s) for s in fields.get("scores", [])]
         summaries.append(Summary(**fields))
@@ -42,10 +42,10 @@ def committed(name: str) -> tuple[list[Measurement], list[Summary], int]:
 def measure_again(source: Source, codec: str, rows: list[Measurement]) -> None:
     """Compare three settings of a codec on a picture with the committed bytes and distortions.
 
-    Another Pillow may bring another libjpeg.
-    Our transforms run in floating point, so another processor rounds some latents otherwise.
-    Between AMD and Intel, and bfloat16 and float32, a file differed by 8 bytes or by 0.6 %.
-    Its PSNR differed by 0.064 dB, and its MS-SSIM by 0.0008: twice that is allowed.
+    A different Pillow may include a different libjpeg.
+    Our transforms run in floating point, so another processor rounds some latents differently.
+    Between AMD and Intel, and between bfloat16 and float32, a file differed by 8 bytes or by 0.6 %.
+    Its PSNR differed by 0.064 dB, and its MS-SSIM by 0.0008. Twice these differences are allowed.
     """
     ours = codec.startswith(codecs.OURS)
     old = {r.setting: r for r in rows if r.codec == codec and r.digest == source.digest}
@@ -107,7 +107,7 @@ def test_the_readme_tells_the_committed_figures() -> None:
 
 @pytest.mark.parametrize("model", catalogue.MODELS, ids=lambda m: m.name)
 def test_quality_means_what_it_means_for_jpeg(model: catalogue.Model) -> None:
-    """The figures of `python -m benchmarks.calibration` keep the promise, from quality 10 to 95."""
+    """Check that the figures of `python -m benchmarks.calibration` keep the promise, from quality 10 to 95."""
     with (RESULTS / "calibration" / Path(model.file).with_suffix(".csv")).open(newline="") as file:
         head, *rows = csv.reader(file)
     measure_name = head[1].removeprefix("jpeg_")

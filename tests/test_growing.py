@@ -58,7 +58,7 @@ def test_new_anchors_leave_the_others_as_they_are(pictures: Path) -> None:
     with torch.no_grad():
         for before, after in zip(small(sample, t), large(sample, t), strict=True):
             assert torch.equal(before, after)
-    # The gain of a new anchor is as far from the one below as that is from the next.
+    # The gains of the new anchors continue the step between the last two old anchors.
     steps = large.networks.g_a.log_gain.table.diff(dim=0)
     torch.testing.assert_close(steps[-2:], steps[-3].expand(2, -1))
 

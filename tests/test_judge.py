@@ -1,4 +1,4 @@
-"""The judge of the benchmark, ColorVideoVDP: its figures, its stand-ins, and what it adds to a run."""
+"""The judge of the benchmark, ColorVideoVDP: its figures, its stand-ins, and its effect on a run."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_more_bytes_are_judged_better_and_equal_pictures_best() -> None:
 
 
 @needs_judge
-def test_nothing_that_stood_in_stays() -> None:
-    """Other codecs of the process import the real torchvision and tqdm."""
+def test_no_stand_in_remains() -> None:
+    """Check that stand-ins are removed, because other codecs in the process import the real torchvision and tqdm."""
     before = {name: sys.modules.get(name) for name in judge.REPLACED}
     path = list(sys.path)
     judge._metric.cache_clear()
@@ -69,7 +69,7 @@ def test_the_blur_is_a_convolution_with_mirrored_edges() -> None:
     assert float((blur.forward(x) - x).abs().max()) > 0.1
 
 
-def test_without_the_package_the_judge_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [p for p in sys.path if not (Path(p) / judge.PACKAGE).exists()])
     importlib.invalidate_caches()
     assert judge.missing() == "cvvdp: not installed; run pip install --no-deps cvvdp."
@@ -88,7 +88,7 @@ def test_another_judge_is_refused(tmp_path: Path) -> None:
 
 
 @needs_judge
-def test_a_run_judges_what_an_earlier_one_did_not(tmp_path: Path) -> None:
+def test_a_run_judges_files_that_an_earlier_run_did_not(tmp_path: Path) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()
     Image.fromarray(PIXELS).save(pictures / "x.png")
@@ -104,7 +104,7 @@ def test_a_run_judges_what_an_earlier_one_did_not(tmp_path: Path) -> None:
     assert "BD-rate ColorVideoVDP" in judged.output
     for row in rows(out):
         pixels = jpeg(PIXELS, round(float(row["setting"])))
-        if row["codec"] == "jpeg":  # progressive or not, the pixels are the same
+        if row["codec"] == "jpeg":  # the pixels do not depend on progressive coding
             assert float(row["jod"]) == pytest.approx(judge.jod(PIXELS, pixels), abs=1e-4)
     assert {row["judge"] for row in rows(out)} == {judge.version()}
     content = json.loads((out / "results.json").read_text())
@@ -115,7 +115,7 @@ def test_a_run_judges_what_an_earlier_one_did_not(tmp_path: Path) -> None:
     assert other["bd_jod"]["high"] < 10
     assert (out / "jod.svg").exists()
     assert "BD-rate ColorVideoVDP" in (out / "report.html").read_text()
-    again = CliRunner().invoke(main, [*arguments, "--resume"])  # without the option what was judged stays
+    again = CliRunner().invoke(main, [*arguments, "--resume"])  # without the option, earlier results of the judge stay
     assert "measured" not in again.output
     assert "BD-rate ColorVideoVDP" in again.output
 

@@ -171,9 +171,9 @@ def test_exif_that_a_format_cannot_hold_is_left_out_with_a_note() -> None:
 
 
 def test_metadata_that_are_made_to_take_long_do_not() -> None:
-    """Read hostile metadata in a process that ends after a minute of processor time, because it took hours.
+    """Read hostile metadata in a process that is ended after a minute of processor time.
 
-    It takes a hundredth of that, and a busy machine doesn't add to it.
+    Reading used to take hours. It now takes a hundredth of the minute, even on a busy machine.
     """
     code = """if True:
         import resource
@@ -185,7 +185,7 @@ def test_metadata_that_are_made_to_take_long_do_not() -> None:
 
 
 def read_hostile() -> None:
-    """Read EXIF of many orientations, and XMP of blanks alone."""
+    """Read EXIF with many orientations, and XMP that consists of blanks."""
     entries = 65535
     directory = struct.pack("<H", entries) + struct.pack("<HHIHH", 274, 3, 1, 6, 0) * entries
     hostile = struct.pack("<2sHI", b"II", 42, 8) + directory + bytes(1 << 23)

@@ -68,7 +68,7 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str, objective: Objective)
     loss, parts = loss_of(model, x, torch.tensor([2.0]), objective, 3)
     torch.autograd.backward(loss)
     assert torch.isfinite(loss)
-    assert (parts["ssimulacra2_error"] >= 0) == (objective is LOOKS)  # else nan
+    assert (parts["ssimulacra2_error"] >= 0) == (objective is LOOKS)  # NaN for other objectives
     assert 0 <= parts["1-msssim"] <= 1
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
@@ -79,7 +79,7 @@ def test_the_loss_is_finite_on_extreme_pictures(kind: str, objective: Objective)
 def test_a_compiler_takes_a_step_as_one_graph_and_it_computes_the_same(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run the step that a GPU runs (``training.compiled``), except the last stage of the compiler."""
+    """Compile the step that a GPU runs (``training.compiled``), without the last stage of the compiler."""
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack([draw("shapes", 192, 192), draw("noise", 192, 192)])).float() / 255

@@ -17,9 +17,9 @@ POSITION = 9 << 11  # a middling quality
 
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test compute in bfloat16 on any processor, by torch's own products where oneDNN has none.
+    """Let a test compute in bfloat16 on any processor, with torch's own products if oneDNN has none.
 
-    A processor with the instructions gets no way out: there a product that fails is an error.
+    There is no fallback on a processor with the instructions. There, a product that fails is an error.
     """
     hardware = precision.has_bfloat16(CPU)
     monkeypatch.delenv(precision.FLOAT32, raising=False)
@@ -61,7 +61,7 @@ def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch)
     codec = weights.load(model, CPU).codec
     pixels = torch.from_numpy(draw("shapes", 256, 320, seed=4))
     with torch.inference_mode():
-        # A processor without bfloat16 emulates it, which is quick enough for one small picture.
+        # bfloat16 is emulated on processors without it, which is fast enough for one small picture.
         monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
         rounded = codec.analyse(pixels, POSITION)
         z_rounded = codec.hyper_analyse(rounded, POSITION)

@@ -1,4 +1,4 @@
-"""Curves by each measure: which points they are made of, and what a summary says of a missing measure."""
+"""Curves by each measure: their points, and summaries that lack a measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCORES = (-60.0, -5.0, 20.0, 45.0, 65.0, 78.0, 88.0)
 
 
 def line(name: str, rates: list[float], scores: tuple[float | None, ...] = SCORES) -> Summary:
-    """A codec whose PSNR and MS-SSIM rise with the rate, and whose scores are these."""
+    """Return a summary of a codec with these scores, whose PSNR and MS-SSIM rise with the rate."""
     points = [
         Point(i, bpp, 25.0 + 2 * i, 1 - 10 ** (-(5 + 2 * i) / 10), score)
         for i, (bpp, score) in enumerate(zip(rates, scores, strict=True))
@@ -40,7 +40,7 @@ def test_sizes_and_bd_rate_by_score() -> None:
 
 
 def test_scores_below_ten_do_not_move_a_bd_rate() -> None:
-    """Where both codecs are ruined it does not matter how much: not in the window, and not in the curve."""
+    """Check that values of very low scores affect neither the window nor the curve."""
     reference = line("jpeg", RATES)
     found = []
     for ruined in (-60.0, -1000.0):
@@ -48,7 +48,7 @@ def test_scores_below_ten_do_not_move_a_bd_rate() -> None:
         summary.compare(other, reference)
         found.append((other.bd_ssimulacra2, other.scores))
     assert found[0] == found[1]
-    falling = line("falling", RATES, (0.0, -20.0, *SCORES[2:]))  # two ruined points in the wrong order
+    falling = line("falling", RATES, (0.0, -20.0, *SCORES[2:]))  # two very low scores in the wrong order
     summary.compare(falling, reference)
     assert falling.bd_ssimulacra2.refused == ""
 
@@ -63,7 +63,7 @@ def test_too_narrow_a_window_of_scores_is_refused() -> None:
     assert narrow.bd_ssimulacra2.refused == "the curves share a window under 5: 10.00 to 13.00"
 
 
-def test_a_measure_that_no_codec_has_takes_no_column(tmp_path: Path) -> None:
+def test_a_measure_that_no_codec_has_gets_no_column(tmp_path: Path) -> None:
     none: tuple[float | None, ...] = (None,) * len(SCORES)
     old, reference = line("old", [r / 2 for r in RATES], none), line("jpeg", RATES, none)
     summary.compare(old, reference)

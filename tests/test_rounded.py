@@ -71,8 +71,8 @@ def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
         decoded = codec.networks.g_s(y_hat, torch.tensor([t]))
     assert float(bits_y + bits_z) == pytest.approx(counter.bits, rel=0.02)
     errors = [float((v - x / 255).abs().mean()) for v in (x_hat, decoded)]
-    # Latents on the edge between two symbols fall to either side, and to another one on another processor.
-    # They shift the mean by a part of the error: by 3 % of it at most in bfloat16, by 6 % in float32.
+    # Latents on the edge between two symbols fall to either side, depending on the processor.
+    # They shift the mean by part of the error: by at most 3 % of it in bfloat16, and 6 % in float32.
     assert float((x_hat - decoded).mean().abs()) < 0.1 * errors[1]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
 

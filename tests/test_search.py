@@ -1,4 +1,4 @@
-"""The search for the quality of a target, on curves that are known."""
+"""The search for the quality that meets a target, on known curves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from neurocodec.targets import Target, search
 @example("msssim", 7.0, 1.5, 121)
 @example("ssimulacra2", 7.0, 0.4, 9900)
 def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality: int) -> None:
-    """Curves of every steepness and bend, with the plateaus that whole bytes make, and targets beyond their ends."""
+    """Search curves of every steepness and bend, with plateaus of whole bytes, and targets beyond their ends."""
     tried: list[int] = []
 
     def curve(quality: int) -> float:
@@ -54,7 +54,7 @@ def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality:
 
 
 def test_few_trials_find_a_score() -> None:
-    """Scores of chelsea.png with model ms-ssim, with neighbours that differ by up to half a point."""
+    """Search scores of chelsea.png with model ms-ssim. Neighbouring scores differ by up to half a point."""
     qualities = [100, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000]
     scores = [-25.4, -17.5, 5.7, 20.9, 34.2, 41.7, 48.7, 53.1, 58.7, 63.7, 72.3, 84.9]
     counts = []
@@ -73,7 +73,7 @@ def test_few_trials_find_a_score() -> None:
 
 
 def test_the_end_of_the_scale_need_not_be_the_nearest() -> None:
-    """Of a flat picture fidelity does not rise all the way."""
+    """Search a curve that falls towards its end, as the fidelity of a flat picture may."""
     values = {q: 40.0 - abs(q - 7000) / 1000 for q in range(100, 10001)}
     found, met = search(values.__getitem__, Target("psnr", 60))
     assert not met
@@ -82,7 +82,7 @@ def test_the_end_of_the_scale_need_not_be_the_nearest() -> None:
 
 @pytest.mark.parametrize("kind", ["size", "psnr"])
 @pytest.mark.parametrize("trials", [1, 2, 3, 4])
-def test_search_stops_where_it_is_told_to(kind: str, trials: int) -> None:
+def test_search_stops_after_its_trials(kind: str, trials: int) -> None:
     tried: list[int] = []
 
     def curve(quality: int) -> float:

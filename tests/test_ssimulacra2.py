@@ -73,7 +73,7 @@ def test_both_forms_agree_with_the_published_package(name: str, quality: int) ->
     "size", [(8, 8), (8, 9), (15, 16), (9, 300), (300, 9), (64, 64), (113, 200), (224, 225), (225, 226), (255, 257)]
 )
 def test_sizes_agree_with_the_published_package(size: tuple[int, int], quality: int) -> None:
-    """Sides of 8 to 300 pixels, odd and even, with one to six scales."""
+    """Compare pictures with sides of 8 to 300 pixels, odd and even, with one to six scales."""
     original = photograph("coffee.png", *size)
     decoded = jpeg(original, quality)
     wanted = published(original, decoded)
@@ -99,8 +99,8 @@ def test_grey_pictures_agree_with_the_published_package(quality: int) -> None:
     assert score_of_loss(original, decoded) == pytest.approx(wanted, abs=0.1)
 
 
-def test_the_order_of_the_pictures_counts() -> None:
-    """Blur loses detail, and its removal would be an artifact."""
+def test_the_order_of_the_pictures_matters() -> None:
+    """Compare a blurred picture both ways: blur counts as lost detail, and its removal as an artifact."""
     sharp = photograph("chelsea.png", 240, 240)
     blurred = np.array(Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(1)))
     found = [metrics.ssimulacra2(*pair) for pair in ((sharp, blurred), (blurred, sharp))]
@@ -117,7 +117,7 @@ def test_equal_pictures_are_100(kind: str, size: tuple[int, int]) -> None:
 
 
 def test_the_loss_of_equal_pictures_is_100() -> None:
-    """Within a point, because the loss keeps roots above zero."""
+    """Allow one point, because the loss keeps roots above zero."""
     picture = draw("shapes", 240, 240)
     assert score_of_loss(picture, picture) == pytest.approx(100, abs=1)
 
@@ -134,7 +134,7 @@ def test_strips_of_any_height_give_the_same(size: tuple[int, int], monkeypatch: 
 
 
 def test_memory_is_bounded() -> None:
-    """7.5 bytes per pixel and 5 kB per column, as the docstring promises."""
+    """Check the docstring's promise of 7.5 bytes per pixel and 5 kB per column."""
     height, width = 4000, 200
     original = draw("noise", height, width)
     decoded = 255 - original
@@ -176,7 +176,7 @@ def test_a_batch_is_its_pictures() -> None:
 
 @pytest.mark.parametrize("quality", [10, 60])
 def test_the_gradient_of_the_loss_is_its_slope(quality: int) -> None:
-    """Finite differences along the gradient, and along its part in some of the pixels."""
+    """Compare finite differences along the gradient, and along a part of it."""
     original = photograph("coffee.png", 120, 140)
     o, d = as_batch(original), as_batch(jpeg(original, quality)).clamp(0.01, 0.99)
     d.requires_grad_()
@@ -191,7 +191,7 @@ def test_the_gradient_of_the_loss_is_its_slope(quality: int) -> None:
 
 
 def test_the_loss_has_a_gradient_everywhere() -> None:
-    """Black and equal areas, where roots are steep, and values beyond [0, 1], which decoders give."""
+    """Test black and equal areas, where roots are steep, and values beyond [0, 1], which decoders return."""
     o = as_batch(draw("shapes", 120, 120))
     o[:, :40] = 0
     d = o.clone()

@@ -27,7 +27,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def means(codec: Codec) -> Means:
-    """Return the means of its trellis, which take seconds."""
+    """Return the means of the shipped codec's trellis, which take seconds to compute."""
     return Means(codec.y_tables)
 
 
@@ -59,7 +59,7 @@ def test_it_learns_from_the_points_of_a_trellis(codec: Codec, means: Means) -> N
 
 
 @pytest.mark.slow
-def test_means_are_what_a_trellis_makes_of_latents(codec: Codec, means: Means) -> None:
+def test_means_match_the_trellis(codec: Codec, means: Means) -> None:
     tables = codec.y_tables
     torch.manual_seed(1)
     for number, spread in ((9, 0.31), (17, 0.78), (30, 3.5)):

@@ -11,9 +11,9 @@ from benchmarks.codecs.pillow_formats import Jpeg
 
 
 class Jpegli(Jpeg):
-    """JPEG as jpegli writes it with a quality: 4:2:0 and sequential, which pyjpegli does not let one change.
+    """JPEG as jpegli writes it: 4:2:0 and sequential, which pyjpegli cannot change.
 
-    Files are decoded by Pillow, as most viewers would decode them, and not by jpegli's own decoder.
+    Pillow decodes the files, as most viewers would, and not jpegli's own decoder.
     """
 
     name, label = "jpegli", "jpegli (4:2:0, sequential)"

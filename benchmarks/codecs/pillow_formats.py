@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from benchmarks.codecs.base import Codec, Pixels
 
-RATES = tuple(rate / 1000 for rate in range(10, 8001))  # bits per pixel; JPEG 2000's in a search for a size
+RATES = tuple(rate / 1000 for rate in range(10, 8001))  # bits per pixel; JPEG 2000's rates in a search for a size
 
 
 class PillowFormat(Codec):
@@ -80,7 +80,7 @@ class WebP(PillowFormat):
 
 
 class Avif(PillowFormat):
-    """AVIF by libavif. From its release 1.4 on, libavif tunes libaom for image quality (tune=iq) by default."""
+    """AVIF by libavif. Since its release 1.4, libavif tunes libaom for image quality (tune=iq) by default."""
 
     name, label, format, feature = "avif", "AVIF (speed 4, 4:4:4)", "AVIF", "avif"
     settings = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90)

@@ -82,7 +82,7 @@ class Settings:
 @click.option(
     "--target-ssimulacra2",
     type=float,
-    help="The smallest file with at least this SSIMULACRA 2 score, between 0 and 100; 70 is high quality.",
+    help="The smallest file with at least this SSIMULACRA 2 score, above 0 and below 100; 70 is high quality.",
 )
 @click.option("--target-psnr", type=float, help="The smallest file with at least this PSNR in dB.")
 @click.option("--nearest", is_flag=True, help="If a target cannot be met, write the nearest there is.")
@@ -270,7 +270,7 @@ def compress_picture(
             fitted = api.compress_to(picture, settings.target, progress=progress, **how)
             quality, packed = fitted.quality, fitted.data
             reached = f"quality {quality:g}, "
-            if not settings.target.how.at_most:  # bytes and bits per pixel are told of every file
+            if not settings.target.how.at_most:  # bytes and bits per pixel are printed for every file
                 reached += f"{fitted.value:.6g} {settings.target.how.unit}, "
             value = fitted.value if math.isfinite(fitted.value) else None  # JSON has no infinity
             fitting = {"value": value, "met": fitted.met}

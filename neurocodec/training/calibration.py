@@ -21,7 +21,7 @@ from neurocodec.model import Codec
 from neurocodec.objective import Objective
 
 Pixels = NDArray[np.uint8]
-# JPEG's tables change in jumps, most at low qualities: each of those has a knot of its own.
+# JPEG's tables change in jumps, mostly at low qualities. Each of these qualities has its own knot.
 JPEG_QUALITIES = (1, 3, 5, *range(7, 20), *range(20, 90, 2), *range(90, 101))
 POSITIONS_PER_ANCHOR = 4
 SLIVER = 1 << (POSITION_BITS - 5)  # of the scale, for what is out of reach at an end
@@ -41,12 +41,12 @@ def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of decoded pictures, averaged over pictures on a scale that rises about evenly with quality."""
+    """A measure of decoded pictures, averaged over pictures, on a scale that rises roughly evenly with quality."""
 
     name: str
     unit: str
-    of: Callable[[Pixels, Pixels], float]  # the original and the decoded picture
-    scale: Callable[[float], float] = float  # from the mean to the scale
+    of: Callable[[Pixels, Pixels], float]  # original and decoded picture -> value
+    scale: Callable[[float], float] = float  # mean -> level on the scale
 
     def level(self, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
         """Return the level of degraded pictures on the scale."""
@@ -59,7 +59,7 @@ PSNR = Measure("psnr", "dB of PSNR", metrics.psnr)
 
 
 def measure_of(objective: Objective) -> Measure:
-    """Return the measure that the quality scale of a model goes by."""
+    """Return the measure by which the quality scale of a model is calibrated."""
     if objective.ssimulacra2:
         return SSIMULACRA2
     return MS_SSIM if objective.ms_ssim else PSNR
@@ -70,7 +70,7 @@ def calibrate(
 ) -> list[tuple[int, int]]:
     """Return pairs of quality in hundredths and position in 2**-12, both rising, for a weights file.
 
-    Qualities that the model cannot reach share a sliver of the scale at its end. So a higher quality always is a
+    Qualities that the model cannot reach share a small part of the scale at its end. So a higher quality always has a
     higher position.
     """
     measure = measure_of(objective)

@@ -48,9 +48,9 @@ def export(
 ) -> str:
     """Write the averaged weights of a run, or the mean of several (see :func:`mean_of`), as a weights file.
 
-    Symbols are counted on the folder `pictures`. The quality scale is calibrated on the folder `calibration`, whose
-    pictures are taken as they are; without it, on reduced pictures of the first folder. The cost of fixed point and of
-    the frozen tables is measured on `valid`. Returns the SHA-256 of the file. Raises TrainingError.
+    Symbols are counted on the folder `pictures`. The quality scale is calibrated on the unchanged pictures of the
+    folder `calibration`. If that is None, reduced pictures of the folder `pictures` are used. The cost of fixed point
+    and of the frozen tables is measured on `valid`. Returns the SHA-256 of the file. Raises TrainingError.
     """
     if out.suffix != ".safetensors":
         raise TrainingError(f"{out}: a weights file is named .safetensors.")

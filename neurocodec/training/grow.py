@@ -45,11 +45,11 @@ LATENT_AXES = {
 
 @torch.no_grad()
 def grow(model: TrainingModel, config: Config, pictures: Tensor, fewer: bool = False) -> TrainingModel:
-    """Grow a model to a config, so that it computes the same at the qualities it has.
+    """Grow a model to a config, so that its results stay the same at the qualities it already has.
 
-    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old one errs. With `fewer`, the last blocks
-    may be left out, which changes the result. Raises TrainingError when the configs differ in more than anchors,
-    blocks, kernels, and width_16 and latents, grown by the same even number.
+    pictures (N, H, W, 3) in [0, 1], sides multiples of 64, show where the old model errs. With `fewer`, the last
+    blocks may be left out, which changes the result. Only anchors, blocks, kernels, width_16 and latents may grow, the
+    last two by the same even number. Raises TrainingError for any other difference.
     """
     if config.anchors > model.networks.config.anchors:
         model = add_anchors(model, config.anchors)
@@ -78,7 +78,7 @@ def add_anchors(model: TrainingModel, anchors: int) -> TrainingModel:
     before = model.state_dict()
     for name, parameter in grown.state_dict().items():
         old = before[name]
-        if old.shape != parameter.shape:  # a table of anchors
+        if old.shape != parameter.shape:  # table with one row per anchor
             beyond = torch.arange(1.0, anchors - len(old) + 1)[:, None]
             old = torch.cat([old, old[-1] + beyond * (old[-1] - old[-2])])
         parameter.copy_(old)

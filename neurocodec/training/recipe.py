@@ -32,7 +32,7 @@ class Phase:
 
 # lambda of the first anchor and of the last, on 255^2 MSE: JPEG quality 10 to 95 is within
 LAMBDAS = {"ms-ssim": (0.0002, 0.25), "psnr": (0.0002, 0.4), "visual": (0.0002, 0.0002 * 1250 ** (9 / 7))}
-# Trained qualities, where they are not the default: the lambdas of `ms-ssim`, and two steps beyond.
+# number of trained qualities, if not the default; `visual` has the lambdas of `ms-ssim` and two more
 ANCHORS = {"visual": 10}
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 MSE
 START = Objective(LAMBDAS["ms-ssim"], mse=1.0, ms_ssim=0.0)

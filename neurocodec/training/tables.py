@@ -23,9 +23,9 @@ BELIEF = 1000.0  # symbols
 REACH = 8.0  # standard deviations that a y table covers before the symbols are counted
 TAIL = 3e-6  # probability that may be left outside a table: an escape costs some 35 bits
 Z_RADIUS = 31  # symbols that z tables cover
-# The first table at each of eight quality anchors whose latents are coded by a trellis. Narrower ones are mostly zero,
-# which a trellis makes no cheaper, and the synthesis has learnt from plain rounding what their zeros stand for. Anchors
-# beyond the eighth take its value.
+# First table whose latents are coded by a trellis, at each of eight quality anchors. Latents of narrower tables are
+# mostly zero. A trellis does not make these cheaper, and the synthesis has learnt their zeros from plain rounding.
+# Anchors beyond the eighth use its value.
 PAIRS_FROM = (17, 15, 13, 11, 9, 6, 6, 6)
 
 
