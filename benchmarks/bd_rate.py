@@ -60,6 +60,6 @@ def bd_rate(
     high = min(reference.qualities[-1], test.qualities[-1])
     if high - low < narrowest:
         least = f"{narrowest:g} {unit}".strip()
-        raise ValueError(f"the curves share a window under {least}: {low:.2f} to {high:.2f}")
+        raise ValueError(f"the curves overlap by less than {least}: {low:.2f} to {high:.2f}")
     difference = test.log_rate().integrate(low, high) - reference.log_rate().integrate(low, high)
     return 100 * (2 ** float(difference / (high - low)) - 1), (low, high)

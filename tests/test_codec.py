@@ -48,7 +48,9 @@ def latents_of(data: bytes, loaded: weights.LoadedModel, window: int = 24) -> Te
     return codec.decode_latents(c.latents, c.height, c.width, loaded.position(c.quality))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.sampled_from(["noise", "flat", "gradient", "shapes"]),
     st.integers(1, 150),

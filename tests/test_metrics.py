@@ -93,5 +93,5 @@ def test_curves_that_cannot_be_compared() -> None:
         curve([1, 2, 3, 4], [30, 32, 31, 33])
     with pytest.raises(ValueError, match="four points"):
         curve([1, 2, 3], [30, 31, 32])
-    with pytest.raises(ValueError, match="less than one dB"):
+    with pytest.raises(ValueError, match="overlap by less than 1 dB"):
         bd_rate(good, curve([1, 2, 3, 4], [33, 34, 35, 36]))

@@ -60,7 +60,7 @@ def test_too_narrow_a_window_of_scores_is_refused() -> None:
     assert "at least four points" in narrow.bd_ssimulacra2.refused
     narrow = line("narrow", RATES, (10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0))
     summary.compare(narrow, reference)
-    assert narrow.bd_ssimulacra2.refused == "the curves share a window under 5: 10.00 to 13.00"
+    assert narrow.bd_ssimulacra2.refused == "the curves overlap by less than 5: 10.00 to 13.00"
 
 
 def test_a_measure_that_no_codec_has_gets_no_column(tmp_path: Path) -> None:

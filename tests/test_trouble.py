@@ -96,7 +96,7 @@ def test_a_damaged_installation_is_said_once(here: Path, monkeypatch: pytest.Mon
         (["decompress", "--skip-existing", "-f", "photos", "out"], "choose one"),
         (["compress", "--skip-existing", "--frames", "in.png", "out"], "--frames"),
         (["compress", "--frames", "-j", "2", "in.png", "out"], "-j (--workers) is for folders"),
-        (["compress", "--nearest", "in.png", "x.nc"], "--nearest is for targets"),
+        (["compress", "--nearest", "in.png", "x.nc"], "--nearest: no target is given"),
         (["verify", "--model", str(TINY), "in.nc"], "--model is for --deep"),
         (["verify", "--device", "cpu", "in.nc"], "--device is for --deep"),
         (["compress", "photos", "out.nc"], "OUT becomes a folder here, and out.nc is the name of a file"),
