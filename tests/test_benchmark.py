@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from benchmarks import beta, codecs, packaged, summary
+from benchmarks import beta, codecs, summary
 from benchmarks.__main__ import main, whole
 from benchmarks.measure import Measurement
 from benchmarks.store import Table
 from benchmarks.summary import Point, Summary
 from tests.commands import PATIENCE
 from tests.drawing import draw
+from tests.files import write_sources
 
 FEW = ["--codecs", "neurocodec-ms-ssim,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
 
@@ -32,16 +33,8 @@ def benchmark(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two good pictures, four that cannot be measured, and a file that is none."""
-    folder = tmp_path_factory.mktemp("pictures")
-    packaged.main([str(folder / "all")], standalone_mode=False)
-    for name in ("chelsea.png", "coffee.png"):
-        with Image.open(folder / "all" / name) as image:
-            image.crop((100, 60, 300, 240)).save(folder / name)
-    whole = (folder / "coffee.png").read_bytes()
-    (folder / "damaged.png").write_bytes(whole[: len(whole) // 2])
-    Image.fromarray(draw("shapes", 160, 300)).save(folder / "small.png")
-    Image.fromarray(np.zeros((200, 200, 4), np.uint8)).save(folder / "transparent.png")
-    (folder / "twin.png").write_bytes(whole)
+    folder = write_sources(tmp_path_factory.mktemp("pictures"))
+    (folder / "twin.png").write_bytes((folder / "coffee.png").read_bytes())
     (folder / "README.txt").write_text("not a picture")
     return folder
 

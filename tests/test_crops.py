@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, features
 
-from benchmarks import codecs, crops, packaged
+from benchmarks import codecs, crops
 from benchmarks.codecs.base import Pixels
 from tests.drawing import draw
+from tests.files import write_sources
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow is built without AVIF")
 OURS = f"{codecs.OURS}psnr"
@@ -20,17 +21,7 @@ OURS = f"{codecs.OURS}psnr"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write parts of two photographs, and a small, a damaged and a transparent picture, to a folder."""
-    folder = tmp_path_factory.mktemp("pictures")
-    packaged.main([str(folder / "all")], standalone_mode=False)
-    for name in ("chelsea.png", "coffee.png"):
-        with Image.open(folder / "all" / name) as image:
-            image.crop((100, 60, 300, 240)).save(folder / name)
-    whole = (folder / "coffee.png").read_bytes()
-    (folder / "damaged.png").write_bytes(whole[: len(whole) // 2])
-    Image.fromarray(draw("shapes", 160, 300)).save(folder / "small.png")
-    Image.fromarray(np.zeros((200, 200, 4), np.uint8)).save(folder / "transparent.png")
-    return folder
+    return write_sources(tmp_path_factory.mktemp("pictures"))
 
 
 def run(*arguments: str | Path) -> Result:
