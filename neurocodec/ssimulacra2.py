@@ -1,8 +1,8 @@
 """SSIMULACRA 2: a score of how good a decoded picture looks. 100 is the original.
 
-Sneyers 2022, "SSIMULACRA 2" (cloudinary/ssimulacra2). It follows 22,000 mean opinion scores (CID22) better than MS-SSIM does.
-30 is low quality, 50 medium, 70 high, 90 visually lossless. The scores agree with those of the Python package
-``ssimulacra2`` 0.3.
+Sneyers 2022, "SSIMULACRA 2" (cloudinary/ssimulacra2). It follows 22,000 mean opinion scores (CID22) better than
+MS-SSIM does. A score of 30 is low quality, 50 medium, 70 high and 90 visually lossless. The scores agree with those of
+the Python package ``ssimulacra2`` 0.3.0.
 """
 
 from __future__ import annotations
