@@ -19,7 +19,7 @@ POSITION = 9 << 11  # a middling quality
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test compute in bfloat16 on any processor, with torch's own products if oneDNN has none.
 
-    There is no fallback on a processor with the instructions. There, a product that fails is an error.
+    A processor with the instructions has no fallback, so a product that fails is an error there.
     """
     hardware = precision.has_bfloat16(CPU)
     monkeypatch.delenv(precision.FLOAT32, raising=False)

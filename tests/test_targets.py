@@ -192,9 +192,9 @@ def test_a_score_is_reported(tmp_path: Path) -> None:
     command = ["compress", "-f", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), "--model", MODEL]
     command += ["--target-ssimulacra2", "10"]
     assert re.search(r"quality [\d.]+, 1[0-9.]+ SSIMULACRA 2, \d+ bytes", CliRunner().invoke(main, command).output)
-    told = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
-    assert told["met"]
-    assert 10 <= told["value"] < 12
+    report = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert report["met"]
+    assert 10 <= report["value"] < 12
 
 
 @pytest.mark.usefixtures("with_objective")
