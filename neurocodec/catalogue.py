@@ -21,11 +21,11 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=33,
-        name="ms-ssim",
-        file="ms-ssim-33.safetensors",
+        id=35,
+        name="visual",
+        file="visual-35.safetensors",
         sha256="bdc2d7848ac850a3e62c71a796a1eea825ea5252e7b5c7fd34db631080a5e2bd",
-        about="tuned for MS-SSIM",
+        about="tuned for the eye, by SSIMULACRA 2 and MSE",
     ),
     Model(
         id=34,
@@ -35,7 +35,7 @@ MODELS: tuple[Model, ...] = (
         about="tuned for PSNR",
     ),
 )
-DEFAULT_MODEL = "ms-ssim"
+DEFAULT_MODEL = "visual"
 
 
 @dataclass(frozen=True)
