@@ -1,4 +1,4 @@
-"""python -m benchmarks.calibration PICTURES: does quality N look as good as JPEG's quality N?
+"""python -m benchmarks.calibration PICTURES: does quality N have the score of JPEG's quality N?
 
 Compares JPEG and a model at the same qualities by the measure of the model's quality scale: SSIMULACRA 2 or PSNR,
 averaged over the pictures of a folder.

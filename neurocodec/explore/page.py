@@ -116,8 +116,8 @@ def elbo(level: Level) -> str:
     if level.noise is None or level.constant is None:
         return (
             f"{first}<p>For this model D is a mix of squared error, 1 &minus; MS-SSIM and the error of SSIMULACRA 2. "
-            "It is not the logarithm of a known density. We read it as an unnormalised likelihood that prefers pictures "
-            "of the same structure. Its constant is unknown, so the sum is &minus;ELBO up to that constant. "
+            "It is not the logarithm of a known density. We read it as an unnormalised likelihood that prefers "
+            "pictures of the same structure. Its constant is unknown, so the sum is &minus;ELBO up to that constant. "
             "<code>--model psnr</code> has a normal density, and a whole ELBO.</p>"
         )
     return (

@@ -121,7 +121,7 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
       neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
       neurocodec train photos/ --out runs/further --start weights/visual-35.safetensors
       neurocodec train photos/ --out runs/last --start mine.safetensors --rounded --optimizer soap --rate 5e-5
-      neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-34.safetensors
+      neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-36.safetensors
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
     from neurocodec import api
