@@ -133,7 +133,7 @@ def test_a_photograph_with_the_shipped_model() -> None:
         sum(refiner.value(refiner.refine(x, position, EFFORT_STEPS[effort]), x, position) for x in parts)
         for effort in (1, 4)
     ]
-    assert values[0] < 0.98 * before
+    assert values[0] < 0.985 * before
     assert values[1] < 0.97 * before
     x = parts[0]
     data = [neurocodec.compress(x.numpy(), 50, effort=effort) for effort in (0, 4)]
