@@ -27,7 +27,7 @@ TRANSPARENT = {"RGBA", "RGBa", "LA", "La", "PA"}
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 @click.option("--quality", default=50.0, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the table as JSON.")
 def main(folder: Path, model: str, quality: float, out: Path | None) -> None:

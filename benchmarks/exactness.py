@@ -41,7 +41,7 @@ def listed(context: click.Context, parameter: click.Parameter, value: str) -> tu
 
 @click.command()
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 @click.option("--qualities", default="5,50,95", callback=listed, show_default=True, help="Of a folder's pictures.")
 @click.option("--megapixels", default="", callback=listed, help="Pictures to draw, such as 1,4,16,64,100.")
 @click.option(

@@ -30,7 +30,7 @@ POINTS = ((70.0, 4, 50.0), (90.0, 6, 60.0))
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), default=24, show_default=True, help="Pictures at most.")
 def main(folder: Path, model: str, threads: int, limit: int) -> None:

@@ -34,7 +34,7 @@ finally:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 @click.option("--quality", default=75.0, show_default=True)
 @click.option("--sizes", default=len(SIZES), show_default=True, help="How many of the sizes, from the smallest.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the table as JSON.")

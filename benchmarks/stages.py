@@ -44,7 +44,7 @@ class Recorder:
 @click.option("--quality", default=75.0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--rounds", default=9, show_default=True)
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 def main(image: Path, quality: float, threads: int, rounds: int, model: str) -> None:
     """Time the parts of the codec on one picture."""
     torch.set_num_threads(threads)

@@ -22,7 +22,7 @@ LOAD = "import sys, torch; from neurocodec import weights; weights.load(sys.argv
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--model", default="ms-ssim", show_default=True)
+@click.option("--model", default="visual", show_default=True)
 @click.option("--rounds", default=7, show_default=True)
 def main(image: Path, model: str, rounds: int) -> None:
     """Time whole processes on one picture."""

@@ -140,8 +140,10 @@ def _refined(
 
 
 def refines(width: int, height: int, model: Name = catalogue.DEFAULT_MODEL, device: str = "auto") -> bool:
-    """Whether effort changes anything for pictures of that size: models that go by MS-SSIM need 161 pixels a side.
-    Raises WeightsError, DeviceError, ValueError."""
+    """Return whether effort changes the file of a picture of that size: `visual` needs sides of at least 161 pixels.
+
+    Raises WeightsError, DeviceError, ValueError.
+    """
     objective = weights.load(name_of(model), torch_device(device)).objective
     return objective is not None and min(width, height) >= objective.smallest
 

@@ -21,21 +21,21 @@ class Model:
 
 MODELS: tuple[Model, ...] = (
     Model(
-        id=33,
-        name="ms-ssim",
-        file="ms-ssim-33.safetensors",
-        sha256="bdc2d7848ac850a3e62c71a796a1eea825ea5252e7b5c7fd34db631080a5e2bd",
-        about="tuned for MS-SSIM",
+        id=35,
+        name="visual",
+        file="visual-35.safetensors",
+        sha256="0e2ce84ff2511f53fdbc57ecc9bee9877db4c2d0a4e27da3346221e18111c2bf",
+        about="tuned for the eye, by SSIMULACRA 2 and MSE",
     ),
     Model(
-        id=34,
+        id=36,
         name="psnr",
-        file="psnr-34.safetensors",
-        sha256="a88650945f439d8416e60a6c99bef3a633796cf1bb9eaeef3c9992812d204b54",
+        file="psnr-36.safetensors",
+        sha256="bda1201180cbb243a6e0198ff23ed9a532bf0e692cfe24877a65ed82c112facd",
         about="tuned for PSNR",
     ),
 )
-DEFAULT_MODEL = "ms-ssim"
+DEFAULT_MODEL = "visual"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Encoder:
 ENCODERS: tuple[Encoder, ...] = (
     Encoder(
         name="restore",
-        file="restore-34.safetensors",
-        sha256="98196d64044c002bffd08bf4d7ff9dd4af61eeeb7135fadb5f9561ddd17ae6de",
+        file="restore-36.safetensors",
+        sha256="3d09322adabe30093f4cfccfa6baafe1407e4920ac45956fbbda50f5dc99dcc0",
         model="psnr",
         about="takes out noise, JPEG's blocks and blur; its files are those of psnr",
     ),

@@ -23,7 +23,7 @@ from tests.commands import PATIENCE
 from tests.drawing import draw
 from tests.files import write_sources
 
-FEW = ["--codecs", "neurocodec-ms-ssim,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
+FEW = ["--codecs", "neurocodec-visual,jpeg", "--qualities", "5,20,50,80,90", "--jobs", "1", "--threads", "1"]
 
 
 def benchmark(*arguments: str | Path) -> Result:
@@ -63,7 +63,7 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 5
     content = json.loads((out / "results.json").read_text())
-    assert {c["codec"] for c in content["codecs"]} == {"neurocodec-ms-ssim", "jpeg"}
+    assert {c["codec"] for c in content["codecs"]} == {"neurocodec-visual", "jpeg"}
     assert content["conditions"]["torch"]
     assert set(content["pictures"]) == {"chelsea.png", "coffee.png"}
     ours = content["codecs"][0]
@@ -78,8 +78,8 @@ def test_everything_is_written_and_bad_pictures_are_named(ran: tuple[Path, Resul
     assert table.splitlines()[-1] in result.output.replace("JPEG (opt", "- JPEG (opt")
     published = (out / "published.md").read_text().splitlines()[2:-2]
     assert len(published) == 4
-    assert (out / "report.html").read_text().count("<td>neurocodec (ms-ssim)</td><td>") == 4
-    assert all(line.startswith("| neurocodec (ms-ssim) | ") for line in published)
+    assert (out / "report.html").read_text().count("<td>neurocodec (visual)</td><td>") == 4
+    assert all(line.startswith("| neurocodec (visual) | ") for line in published)
     assert ">VTM (published)<" in (out / "ms-ssim.svg").read_text()
 
 

@@ -129,7 +129,7 @@ def test_reader_that_goes_away(packed: Path) -> None:
 
 
 def test_effort_that_changes_nothing_is_told(picture: Path, tmp_path: Path) -> None:
-    for model, told in (("ms-ssim", True), ("psnr", False)):
+    for model, told in (("visual", True), ("psnr", False)):
         result = run("compress", picture, tmp_path / f"{model}.nc", "--model", model, "--effort", "1")
         assert result.exit_code == 0
         assert ("too small to be refined" in result.stderr) == told
@@ -229,7 +229,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 def test_models_lists_what_ships() -> None:
     listed = json.loads(run("models", "--json").stdout)
-    assert [m["name"] for m in listed][:1] == ["ms-ssim"]
+    assert [m["name"] for m in listed][:1] == ["visual"]
     assert "(default)" in run("models").stdout
 
 

@@ -86,7 +86,7 @@ def test_ours_is_the_commands_to_the_byte(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "x.png")
     arguments = ["compress", str(tmp_path / "x.png"), str(tmp_path / "x.nc"), "--quality", "40"]
     assert CliRunner().invoke(neurocodec_command, arguments).exit_code == 0
-    codec = codecs.make("neurocodec-ms-ssim")
+    codec = codecs.make("neurocodec-visual")
     assert codec.encode(PIXELS, 40) == (tmp_path / "x.nc").read_bytes()
 
 
@@ -102,8 +102,8 @@ def test_a_private_model(golden: Path) -> None:
 
 
 def test_names() -> None:
-    refined = codecs.make("neurocodec-ms-ssim-effort-3")
-    assert (refined.name, refined.label) == ("neurocodec-ms-ssim-effort-3", "neurocodec (ms-ssim, effort 3)")
+    refined = codecs.make("neurocodec-visual-effort-3")
+    assert (refined.name, refined.label) == ("neurocodec-visual-effort-3", "neurocodec (visual, effort 3)")
     assert len(set(codecs.names())) == len(codecs.names())
     for unknown in ("gif89", "jpeg-effort-3", "effort-3"):
         with pytest.raises(KeyError):

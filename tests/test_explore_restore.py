@@ -157,7 +157,7 @@ def test_files_are_those_of_the_model(noisy: Path, photograph: Pixels) -> None:
         (["--target-psnr", "30"], "--target-size"),
         (["--target-msssim", "0.9"], "--target-size"),
         (["--target-ssimulacra2", "50"], "--target-size"),
-        (["--model", "ms-ssim"], "leave --model"),
+        (["--model", "visual"], "leave --model"),
     ],
 )
 def test_what_does_not_go_together(noisy: Path, arguments: list[str], word: str) -> None:

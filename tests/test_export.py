@@ -61,7 +61,7 @@ def test_several_runs_are_exported_as_their_mean(pictures: Path, tmp_path: Path)
     for steps, run in enumerate(runs, start=1):
         train(pictures, run, replace(SETTINGS, steps=steps, seed=steps), device=CPU, config=TINY, report=quiet)
     model, tune, steps_of = mean_of(runs)
-    assert (tune, steps_of) == ("ms-ssim", "step 1 and step 2 and step 3")
+    assert (tune, steps_of) == ("visual", "step 1 and step 2 and step 3")
     for name, value in model.state_dict().items():
         each = torch.stack([read_checkpoint(run)["average"][name] for run in runs])
         assert torch.allclose(value, each.mean(0), atol=1e-6), name

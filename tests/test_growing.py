@@ -107,7 +107,7 @@ def test_a_run_starts_from_another_tune_and_says_so(tmp_path: Path, pictures: Pa
     state = read_checkpoint(tmp_path / "second")
     assert state["step"] == 1
     assert state["origin"]["step"] == SETTINGS.steps
-    assert state["origin"]["settings"]["tune"] == "ms-ssim"
+    assert state["origin"]["settings"]["tune"] == "visual"
     # It goes on from its own checkpoint, whatever --start says.
     train(pictures, tmp_path / "second", replace(settings, steps=2), device=CPU, start=start, report=quiet)
     state = read_checkpoint(tmp_path / "second")

@@ -56,7 +56,7 @@ def test_float32_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bfloat16")
-@pytest.mark.parametrize("model", ["ms-ssim", "psnr"])
+@pytest.mark.parametrize("model", ["visual", "psnr"])
 def test_transforms_round_by_little(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = weights.load(model, CPU).codec
     pixels = torch.from_numpy(draw("shapes", 256, 320, seed=4))

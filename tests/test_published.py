@@ -66,14 +66,14 @@ def test_a_measure_may_be_absent(tmp_path: Path) -> None:
 def test_ours_is_compared_with_the_measures_that_a_curve_has() -> None:
     """Against a curve of itself at half the rate it needs 100 % more, and nothing is said of what it has not."""
     points = [Point(float(i), 0.1 * 2**i, 25.0 + 3 * i, 0.9 + 0.02 * i) for i in range(5)]
-    ours = Summary("neurocodec-ms-ssim", "neurocodec (ms-ssim)", points)
+    ours = Summary("neurocodec-visual", "neurocodec (visual)", points)
     half = PublishedCurve("half", (), tuple((p.bpp / 2, p.ms_ssim_db) for p in points))
     (row,) = against.compare([Summary("jpeg", "JPEG", points), ours], [half])
-    assert (row.codec, row.curve) == ("neurocodec-ms-ssim", "half")
+    assert (row.codec, row.curve) == ("neurocodec-visual", "half")
     assert row.bd_ms_ssim.percent == pytest.approx(100, abs=0.01)
     assert row.bd_psnr.percent is None
     assert tables.against_markdown([row]).splitlines()[2] == (
-        "| neurocodec (ms-ssim) | half | +100.0 % (10.0 to 17.0 dB) | - |"
+        "| neurocodec (visual) | half | +100.0 % (10.0 to 17.0 dB) | - |"
     )
     assert tables.against_text([row]).splitlines()[1].endswith("+100.0 % (10.0 to 17.0 dB)             -")
 

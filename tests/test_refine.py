@@ -34,7 +34,7 @@ from neurocodec.refine import (
     Schedule,
 )
 from neurocodec.relaxed import SoftRounding
-from neurocodec.training.recipe import MIX, MSE
+from neurocodec.training.recipe import LOOKS, MSE
 from tests.drawing import draw
 
 POSITION = 3 << (POSITION_BITS - 1)  # between two anchors
@@ -55,7 +55,7 @@ def plain_at(codec: Codec, x: torch.Tensor, position: int) -> Latents:
     return Latents(y, z).clone()
 
 
-@pytest.mark.parametrize("objective", [MSE, MIX], ids=["mse", "mix"])
+@pytest.mark.parametrize("objective", [MSE, LOOKS], ids=["mse", "looks"])
 def test_it_helps_and_is_repeatable(tiny: weights.LoadedModel, objective: Objective) -> None:
     x, done = pixels(180, 200), list[float]()
     refiner = Refiner(tiny.codec, objective)
@@ -98,7 +98,7 @@ def test_windows_hold_everything_once_and_are_about_as_large(side: int) -> None:
 def test_the_last_window_is_wide_enough_for_ms_ssim(tiny: weights.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refine, "WINDOW", 4)
     x = pixels(200, 8 * 64 + 1)  # 9 units, the last of one column of pixels: windows of 3
-    refiner = Refiner(tiny.codec, MIX)
+    refiner = Refiner(tiny.codec, LOOKS)
     after = refiner.refine(x, POSITION, 2)
     assert refiner.value(after, x, POSITION) <= refiner.value(
         refiner.coded(plain(tiny.codec, x), POSITION), x, POSITION
@@ -113,7 +113,7 @@ def test_what_is_too_small_to_refine_is_what_effort_0_writes() -> None:
 
 def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
     x = pixels(100, 200)  # too small for MS-SSIM
-    for objective, steps in ((MIX, 5), (MSE, 0)):
+    for objective, steps in ((LOOKS, 5), (MSE, 0)):
         assert Refiner(tiny.codec, objective).refine(x, POSITION, steps).data == tiny.codec.compress(x, POSITION)
 
 
@@ -121,9 +121,9 @@ def test_nothing_to_do(tiny: weights.LoadedModel) -> None:
 def test_a_photograph_with_the_shipped_model() -> None:
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
         photograph = np.array(image)
-    model = weights.load("ms-ssim", torch.device("cpu"))
+    model = weights.load("visual", torch.device("cpu"))
     assert model.objective is not None
-    assert model.objective.ms_ssim > 0
+    assert model.objective.ssimulacra2 > 0
     refiner, position = Refiner(model.codec, model.objective), model.position(5000)
     # Of one small part, some bytes more or less are a third of what the first effort saves.
     parts = [torch.from_numpy(photograph[i : i + 240, j : j + 240].copy()) for i, j in ((0, 0), (60, 200), (30, 100))]
@@ -133,7 +133,7 @@ def test_a_photograph_with_the_shipped_model() -> None:
         sum(refiner.value(refiner.refine(x, position, EFFORT_STEPS[effort]), x, position) for x in parts)
         for effort in (1, 4)
     ]
-    assert values[0] < 0.98 * before
+    assert values[0] < 0.985 * before
     assert values[1] < 0.97 * before
     x = parts[0]
     data = [neurocodec.compress(x.numpy(), 50, effort=effort) for effort in (0, 4)]
@@ -242,9 +242,9 @@ def test_what_is_decided_on_stays(tiny: weights.LoadedModel, monkeypatch: pytest
 
 @pytest.mark.parametrize("effort", [1, 3])
 def test_refinement_gains_where_latents_are_on_a_trellis(effort: int) -> None:
-    codec = weights.load("ms-ssim", torch.device("cpu")).codec
+    codec = weights.load("visual", torch.device("cpu")).codec
     pixels = torch.from_numpy(draw("shapes", 192, 192))
-    refiner = Refiner(codec, MIX)
+    refiner = Refiner(codec, LOOKS)
     position = 5 << POSITION_BITS
     best = refiner.refine(pixels, position, EFFORT_STEPS[effort])
     plain = refiner.coded(plain_at(codec, pixels, position), position)

@@ -34,7 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shown = []
     for seed, (height, width) in enumerate([(180, 240), (240, 1000)]):
         pixels = draw("shapes", height, width, seed)
-        pair = equal_bytes.pair_of(codecs.make("jpeg"), codecs.make("neurocodec-ms-ssim"), pixels, 20)
+        pair = equal_bytes.pair_of(codecs.make("jpeg"), codecs.make("neurocodec-visual"), pixels, 20)
         shown.append(report.show(f"<{seed}>.png", pixels, pair))
     path = folder / "report.html"
     report.write(path, "a <test>", summaries, files, shown, {"date": "today"}, ["a note"])

@@ -60,7 +60,7 @@ def test_samples_are_whole_and_right_in_the_mean() -> None:
 
 @pytest.mark.parametrize("t", [0.75, 3.5, 4.0, 6.25])
 def test_rates_and_latents_are_those_of_a_file(t: float) -> None:
-    codec = weights.load("ms-ssim", CPU).codec
+    codec = weights.load("visual", CPU).codec
     with Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png") as image:
         x = torch.from_numpy(np.array(image)[:192, 100:356])
     model = RoundedModel(codec.networks, RelaxedPrior.of(codec)).eval()

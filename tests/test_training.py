@@ -79,6 +79,13 @@ def test_the_rate_falls_with_the_clock(tmp_path: Path) -> None:
     assert run.steps == run.step
 
 
+@pytest.mark.parametrize("tune", ["visual", "psnr"])
+def test_the_prior_alone_learns_from_the_rate_alone(tmp_path: Path, tune: str) -> None:
+    run = Run(tmp_path, replace(SETTINGS, tune=tune, rounded=True, prior_only=True), TINY, CPU)
+    objective = run.phase_and_rate()[0].objective
+    assert (objective.mse, objective.ms_ssim, objective.coarse, objective.ssimulacra2) == (0, 0, 0, 0)
+
+
 def test_several_processes_need_steps(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(TrainingError, match="--minutes is for one process"):
@@ -223,7 +230,7 @@ def test_phases_cover_the_run() -> None:
             rates.append(phase.rate_at(inside, length))
         assert max(rates) == phases[0].rate
         assert 0 < rates[-1] < 0.03 * phases[-1].rate
-    assert phase_at("ms-ssim", 0, 10, trained=True) == (TUNES["ms-ssim"][-1], 0, 10)
+    assert phase_at("visual", 0, 10, trained=True) == (TUNES["visual"][-1], 0, 10)
     with pytest.raises(TrainingError, match="not known"):
         phase_at("loud", 0, 10)
 

@@ -22,7 +22,7 @@ SETTINGS = Settings(steps=4, batch=2, patch=192, tune="psnr", rounded=True, rate
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     """Return the shipped codec."""
-    return weights.load("ms-ssim", CPU).codec
+    return weights.load("visual", CPU).codec
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def test_models_that_are_none_are_said_once(here: Path, command: list[str]) -> N
     result = run(*command, "--model", "best")
     assert result.exit_code == 2
     assert result.stderr.count("Error:") == 1
-    assert "'best' is not known: use one of ms-ssim, psnr, restore, or the path of a .safetensors file" in result.stderr
+    assert "'best' is not known: use one of visual, psnr, restore, or the path of a .safetensors file" in result.stderr
     (here / "text.safetensors").write_text("hello, this is not it")
     for name, words in (("none", "none.safetensors: the weights cannot be read"), ("text", "not a weights file")):
         result = run(*command, "--model", f"{name}.safetensors")

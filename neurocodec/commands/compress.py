@@ -72,7 +72,8 @@ class Settings:
     "-q",
     "--quality",
     type=Number(1, 100),
-    help="1 to 100; looks about as good as JPEG of the same quality. Fractions are allowed.  [default: 75]",
+    help="Compress to the mean SSIMULACRA 2 score of JPEG at the same quality, or to its mean PSNR with --model psnr. "
+    "Fractions are allowed.  [default: 75]",
 )
 @click.option(
     "--target-size", metavar="SIZE", help="The best quality in at most this size: 40kB, 1.5MB, 200KiB, 40000."
@@ -136,7 +137,7 @@ def compress(
       neurocodec compress -q 50 photo.png photo.nc
       neurocodec compress -q 50 --effort 5 photo.png smaller.nc
       neurocodec compress --target-size 40kB photo.png small.nc
-      neurocodec compress --target-msssim 0.98 --verify photo.png good.nc
+      neurocodec compress --target-ssimulacra2 80 --verify photo.png good.nc
       neurocodec compress --strip holiday.jpg holiday.nc
       neurocodec compress --restore -q 60 dusk.jpg dusk.nc
       neurocodec compress --frames animation.gif frames/

@@ -35,7 +35,7 @@ ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
     help="0 takes the likeliest latents, 1 draws from the prior, more draws wilder ones.",
 )
 @seed_option
-@settings_options(75.0, "ms-ssim")
+@settings_options(75.0, "visual")
 def sample(target: str, size: str | None, like: str | None, temperature: float, seed: int, **common: Any) -> None:
     """Draw latents from the prior, decode them, and write the picture OUT.
 
@@ -90,7 +90,7 @@ def parse_sides(size: str, max_pixels: int) -> tuple[int, int]:
 @click.argument("second", metavar="B")
 @click.argument("target", metavar="OUT")
 @click.option("--steps", type=WholeNumber(2, 200), default=7, show_default=True, help="Pictures, with both ends.")
-@settings_options(90.0, "ms-ssim")
+@settings_options(90.0, "visual")
 def interpolate(first: str, second: str, target: str, steps: int, **common: Any) -> None:
     """Walk from the picture A to the picture B, of the same size, through their latents.
 
@@ -150,7 +150,7 @@ def interpolate(first: str, second: str, target: str, steps: int, **common: Any)
     show_default=True,
     help="Of the shown middle, in units of 64 pixels.",
 )
-@settings_options(50.0, "ms-ssim")
+@settings_options(50.0, "visual")
 def traverse(source: str, target: str, channels: int, side: int, **common: Any) -> None:
     """Move the latent channels that take most of IMAGE's bits, by -3 to +3 standard deviations, and write the
     decoded pictures as the labelled contact sheet OUT.
@@ -194,7 +194,7 @@ def traverse(source: str, target: str, channels: int, side: int, **common: Any) 
     show_default=True,
     help="Also shown, and compared: 1 to 100, with commas between.",
 )
-@settings_options(75.0, "ms-ssim")
+@settings_options(75.0, "visual")
 def explain(source: str, target: str, qualities: str, **common: Any) -> None:
     """Show where the bits of IMAGE go, on a page for the classroom: a map of them over the picture, the channels of the
     latents, the rate as KL divergence, the ELBO in figures, and quality as beta. One file, no network.

@@ -76,7 +76,7 @@ def _level(loaded: LoadedModel, pixels: Pixels, grey: bool, quality: float, repo
         if min(height, width) >= objective.smallest:
             with torch.inference_mode():
                 distortion = refiner.distortion(decoded, as_tensor(pixels))
-        if not (objective.ms_ssim or objective.coarse):
+        if not (objective.ms_ssim or objective.coarse or objective.ssimulacra2):
             noise = sigma(multiplier * objective.mse)
     shown = as_stored(decoded.numpy(), grey)
     similarity = metrics.ms_ssim(shown, pixels) if large else None

@@ -110,15 +110,15 @@ def elbo(level: Level) -> str:
     if level.multiplier is None:
         return "<p>This model's file does not say what it was trained for, so that &lambda; is not known here.</p>"
     if level.loss is None:
-        return "<p>The picture is too small for MS-SSIM, which is a part of this model's D.</p>"
+        return "<p>The picture is too small for the measures in this model's D.</p>"
     terms = f"{level.rate:.4f} + {level.multiplier:.4g} &middot; {level.distortion:.4g} = {level.loss:.4f}"
     first = f'<p class="formula" id="loss">R + &lambda; &middot; D = {terms} bits per pixel</p>'
     if level.noise is None or level.constant is None:
         return (
-            f"{first}<p>For this model D is a mix of squared error and 1 &minus; MS-SSIM. That is no logarithm of a "
-            "known density, and we read it as one: an unnormalised likelihood that prefers pictures of the same "
-            "structure. The constant is then unknown, and the sum is &minus;ELBO up to it. <code>--model psnr</code> "
-            "has a normal density instead, and a whole ELBO.</p>"
+            f"{first}<p>For this model D is a mix of squared error, 1 &minus; MS-SSIM and the error of SSIMULACRA 2. "
+            "It is not the logarithm of a known density. We read it as an unnormalised likelihood that prefers "
+            "pictures of the same structure. Its constant is unknown, so the sum is &minus;ELBO up to that constant. "
+            "<code>--model psnr</code> has a normal density, and a whole ELBO.</p>"
         )
     return (
         f"{first}<p>D is the squared error, so p(x | y) is a normal density around the decoded picture, and &lambda; "

@@ -1,6 +1,6 @@
 """The quality scale: quality N looks like JPEG's quality N, averaged over the calibration pictures.
 
-The measure depends on the objective of the model: SSIMULACRA 2, MS-SSIM or PSNR.
+The measure depends on the objective of the model: SSIMULACRA 2 or PSNR.
 """
 
 from __future__ import annotations
@@ -41,28 +41,24 @@ def jpeg_round_trip(quality: int, pixels: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of decoded pictures, averaged over pictures, on a scale that rises roughly evenly with quality."""
+    """A measure of decoded pictures, averaged over pictures."""
 
     name: str
     unit: str
     of: Callable[[Pixels, Pixels], float]  # original and decoded picture -> value
-    scale: Callable[[float], float] = float  # mean -> level on the scale
 
     def level(self, pictures: Sequence[Pixels], degrade: Callable[[Pixels], Pixels]) -> float:
-        """Return the level of degraded pictures on the scale."""
-        return self.scale(float(np.mean([self.of(picture, degrade(picture)) for picture in pictures])))
+        """Return the mean over degraded pictures."""
+        return float(np.mean([self.of(picture, degrade(picture)) for picture in pictures]))
 
 
 SSIMULACRA2 = Measure("ssimulacra2", "points of SSIMULACRA 2", metrics.ssimulacra2)
-MS_SSIM = Measure("ms_ssim", "dB of MS-SSIM", metrics.ms_ssim, metrics.decibels)
 PSNR = Measure("psnr", "dB of PSNR", metrics.psnr)
 
 
 def measure_of(objective: Objective) -> Measure:
     """Return the measure by which the quality scale of a model is calibrated."""
-    if objective.ssimulacra2:
-        return SSIMULACRA2
-    return MS_SSIM if objective.ms_ssim else PSNR
+    return SSIMULACRA2 if objective.ssimulacra2 else PSNR
 
 
 def calibrate(

@@ -16,8 +16,8 @@ from neurocodec.options import Number, WholeNumber, force_option
 @click.option("--valid", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Held-out pictures.")
 @click.option(
     "--tune",
-    type=click.Choice(["visual", "ms-ssim", "psnr", "restore"]),
-    default="ms-ssim",
+    type=click.Choice(["visual", "psnr", "restore"]),
+    default="visual",
     show_default=True,
     help="What is optimised; restore: an encoder that takes out noise, blur and JPEG, for the decoder of --start.",
 )
@@ -119,9 +119,9 @@ def train(pictures: Path, out: Path, valid: Path | None, start: Path | None, dev
     Example:
       neurocodec train photos/ --out runs/mine --valid kodak/ --steps 40000
       neurocodec train photos/ --out runs/mine-psnr --tune psnr --start runs/mine
-      neurocodec train photos/ --out runs/further --start weights/ms-ssim-33.safetensors
+      neurocodec train photos/ --out runs/further --start weights/visual-35.safetensors
       neurocodec train photos/ --out runs/last --start mine.safetensors --rounded --optimizer soap --rate 5e-5
-      neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-34.safetensors
+      neurocodec train photos/ --out runs/restore --tune restore --start weights/psnr-36.safetensors
       neurocodec export runs/mine --out mine.safetensors --pictures photos/
     """
     from neurocodec import api

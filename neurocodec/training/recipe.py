@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from neurocodec.errors import TrainingError
 from neurocodec.objective import Objective
@@ -30,24 +30,20 @@ class Phase:
         return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(decay, 1.0))))
 
 
-# lambda of the first anchor and of the last, on 255^2 MSE: JPEG quality 10 to 95 is within
-LAMBDAS = {"ms-ssim": (0.0002, 0.25), "psnr": (0.0002, 0.4), "visual": (0.0002, 0.0002 * 1250 ** (9 / 7))}
-# number of trained qualities, if not the default; `visual` has the lambdas of `ms-ssim` and two more
-ANCHORS = {"visual": 10}
+# lambda of the first anchor and of the last, on 255^2 MSE
+LAMBDAS = {"visual": (0.0002, 0.0002 * 1250 ** (9 / 7)), "psnr": (0.0002, 0.4)}
+ANCHORS = {"visual": 10}  # number of trained qualities, if not the default
 MSSSIM_PER_MSE = 2000.0  # weight of 1 - MS-SSIM that spends about the bits of 255^2 MSE
-START = Objective(LAMBDAS["ms-ssim"], mse=1.0, ms_ssim=0.0)
-MIX = Objective(LAMBDAS["ms-ssim"], mse=0.03, ms_ssim=0.97 * MSSSIM_PER_MSE, coarse=0.5)
-PLAIN = replace(START, lambdas=LAMBDAS["visual"])
+PLAIN = Objective(LAMBDAS["visual"], mse=1.0, ms_ssim=0.0)
 LOOKS = Objective(LAMBDAS["visual"], mse=0.35, ms_ssim=0.08 * MSSSIM_PER_MSE, coarse=0.5, ssimulacra2=1.6)
 MSE = Objective(LAMBDAS["psnr"], mse=1.0, ms_ssim=0.0)
 
 TUNES: dict[str, tuple[Phase, ...]] = {
-    "ms-ssim": (Phase("mse", 0.3, 1e-3, START, constant=1.0), Phase("mix", 0.7, 6e-4, MIX, constant=0.35)),
-    "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
     "visual": (
         Phase("mse", 0.3, 1e-3, PLAIN, constant=1.0),
         Phase("looks", 0.7, 3e-4, LOOKS, constant=0.35, lean=0.7),
     ),
+    "psnr": (Phase("mse", 1.0, 1e-3, MSE),),
     # The decoder and the prior stay those of the weights file it starts from: they decode its files.
     "restore": (Phase("restore", 1.0, 5e-4, MSE, denoise=True, lean=0.5),),
 }

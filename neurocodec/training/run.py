@@ -16,6 +16,7 @@ from neurocodec.catalogue import ENCODER_PARTS
 from neurocodec.errors import TrainingError
 from neurocodec.files import write_target
 from neurocodec.networks import Config
+from neurocodec.objective import Objective
 from neurocodec.relaxed import RelaxedPrior
 from neurocodec.training.objective import TrainingModel
 from neurocodec.training.optimizers import make_optimizers
@@ -31,7 +32,7 @@ from neurocodec.weights import build_codec
 class Settings:
     """What the user chose; stored in the checkpoint."""
 
-    tune: str = "ms-ssim"
+    tune: str = "visual"
     steps: int = 20_000
     batch: int = 8  # pictures per step and process
     patch: int = 256  # pixels
@@ -146,7 +147,7 @@ class Run:
         if settings.rate is not None and phase is TUNES[settings.tune][-1]:
             rate *= settings.rate / phase.rate
         if settings.prior_only:
-            phase = replace(phase, objective=replace(phase.objective, mse=0.0, ms_ssim=0.0, coarse=0.0))
+            phase = replace(phase, objective=Objective(phase.objective.lambdas, mse=0.0, ms_ssim=0.0))
         return phase, rate
 
     def taught(self) -> TrainingModel | RoundedModel | SynthesisModel:
