@@ -25,7 +25,7 @@ MODELS: tuple[Model, ...] = (
         name="visual",
         file="visual-35.safetensors",
         sha256="0e2ce84ff2511f53fdbc57ecc9bee9877db4c2d0a4e27da3346221e18111c2bf",
-        about="tuned for the eye, by SSIMULACRA 2 and MSE",
+        about="tuned for SSIMULACRA 2, with MSE",
     ),
     Model(
         id=36,

@@ -54,7 +54,7 @@ def test_search_finds_the_crossing(kind: str, rise: float, bend: float, quality:
 
 
 def test_few_trials_find_a_score() -> None:
-    """Search scores of chelsea.png with a model. Neighbouring scores differ by up to half a point."""
+    """Search recorded scores of chelsea.png. Neighbouring scores differ by up to half a point."""
     qualities = [100, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000]
     scores = [-25.4, -17.5, 5.7, 20.9, 34.2, 41.7, 48.7, 53.1, 58.7, 63.7, 72.3, 84.9]
     counts = []

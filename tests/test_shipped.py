@@ -31,7 +31,7 @@ def photograph(request: pytest.FixtureRequest) -> Pixels:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_far_smaller_than_jpeg_at_equal_quality(photograph: Pixels, model: str) -> None:
-    """By what the model is tuned for: half the size at an equal score, two thirds at equal PSNR."""
+    """Check that files need half of JPEG's size at an equal score, or two thirds at equal PSNR."""
     objective = weights.load(model, CPU).objective
     assert objective is not None
     share = 0.5 if objective.ssimulacra2 else 0.67

@@ -72,8 +72,8 @@ class Settings:
     "-q",
     "--quality",
     type=Number(1, 100),
-    help="Compress to the mean SSIMULACRA 2 score of JPEG at the same quality, or to its mean PSNR with --model psnr. "
-    "Fractions are allowed.  [default: 75]",
+    help="From 1 to 100, with fractions. On average, the SSIMULACRA 2 score is that of JPEG at the same quality; with "
+    "--model psnr, the PSNR is.  [default: 75]",
 )
 @click.option(
     "--target-size", metavar="SIZE", help="The best quality in at most this size: 40kB, 1.5MB, 200KiB, 40000."

@@ -1,4 +1,4 @@
-"""The quality scale: quality N looks like JPEG's quality N, averaged over the calibration pictures.
+"""Calibrate the quality scale: quality N has the mean score of JPEG at quality N on the calibration pictures.
 
 The measure depends on the objective of the model: SSIMULACRA 2 or PSNR.
 """
