@@ -129,10 +129,10 @@ def test_reader_that_goes_away(packed: Path) -> None:
 
 
 def test_effort_that_changes_nothing_is_told(picture: Path, tmp_path: Path) -> None:
-    for model, told in (("visual", True), ("psnr", False)):
+    for model, warned in (("visual", True), ("psnr", False)):
         result = run("compress", picture, tmp_path / f"{model}.nc", "--model", model, "--effort", "1")
         assert result.exit_code == 0
-        assert ("too small to be refined" in result.stderr) == told
+        assert ("too small to be refined" in result.stderr) == warned
 
 
 @pytest.mark.parametrize(
